@@ -1,0 +1,152 @@
+"""A model on disk: `ROOT/name/version/` with `model.json` and `weights.safetensors`.
+
+A version is written once, in one rename, and never changed. Loading trusts nothing: the manifest must
+fit the schema and its own directory, the weights must hash to what it says and be finite.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from models.errors import BadArtifact
+from models.manifest import Manifest, ModelSpec, WeightsFile
+
+Weights = dict[str, NDArray[Any]]
+
+MANIFEST_FILE = "model.json"
+MAX_MANIFEST_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A checked model: its manifest and its weights by parameter name, in their stored dtype."""
+
+    manifest: Manifest
+    weights: Weights
+
+
+def save(
+    root: Path,
+    spec: ModelSpec,
+    weights: Mapping[str, NDArray[Any]],
+    dtype: Literal["float16", "float32"] = "float16",
+) -> Path:
+    """Write `root/name/version/` atomically and return it.
+
+    Floating-point weights are rounded to `dtype`; integers (BatchNorm's counters) stay as they are.
+    Raises BadArtifact when the version exists or a weight is not finite in `dtype`; OSError as it comes,
+    leaving nothing behind.
+    """
+    target = root / spec.name / spec.version
+    if target.exists():
+        raise BadArtifact(f"{target} exists already; a version is never overwritten")
+    data = safetensors.numpy.save(_stored(weights, dtype))
+    manifest = Manifest(
+        **dict(spec), weights=WeightsFile(dtype=dtype, sha256=hashlib.sha256(data).hexdigest())
+    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{spec.version}-", dir=target.parent))
+    try:
+        _write_synced(staging / manifest.weights.file, data)
+        _write_synced(staging / MANIFEST_FILE, manifest.model_dump_json(indent=2).encode() + b"\n")
+        staging.chmod(0o755)  # mkdtemp's 0700 would hide the model from the user who serves it
+        staging.rename(target)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    _sync_directory(target.parent)
+    return target
+
+
+def load(directory: Path) -> Artifact:
+    """Read and check the model in `directory` (`.../name/version`); raises BadArtifact in one line."""
+    manifest = load_manifest(directory)
+    path = directory / manifest.weights.file
+    data = _read(path)
+    if hashlib.sha256(data).hexdigest() != manifest.weights.sha256:
+        raise BadArtifact(f"{path}: the checksum differs from the one in {MANIFEST_FILE}")
+    try:
+        weights = safetensors.numpy.load(data)
+    except Exception as error:  # the file matched its checksum, so it was written wrong
+        raise BadArtifact(f"{path}: not a safetensors file") from error
+    for name in _not_finite(weights):
+        raise BadArtifact(f"{path}: {name} is not finite")
+    return Artifact(manifest, weights)
+
+
+def load_manifest(directory: Path) -> Manifest:
+    """Read and check `model.json` alone, without the weights."""
+    path = directory / MANIFEST_FILE
+    if path.is_file() and path.stat().st_size > MAX_MANIFEST_BYTES:
+        raise BadArtifact(f"{path}: larger than {MAX_MANIFEST_BYTES:,} bytes")
+    try:
+        manifest = Manifest.model_validate(json.loads(_read(path)))
+    except (ValueError, RecursionError) as error:
+        raise BadArtifact(f"{path}: {_one_line(error)}") from error
+    if (manifest.name, manifest.version) != (directory.parent.name, directory.name):
+        raise BadArtifact(f"{path}: says {manifest.name}/{manifest.version}, not what its directory says")
+    return manifest
+
+
+def _stored(weights: Mapping[str, NDArray[Any]], dtype: str) -> Weights:
+    with np.errstate(over="ignore"):  # an overflow becomes infinity and is refused below
+        stored = {
+            name: np.ascontiguousarray(
+                value.astype(dtype) if np.issubdtype(value.dtype, np.floating) else value
+            )
+            for name, value in weights.items()
+        }
+    for name in _not_finite(stored):
+        raise BadArtifact(f"{name} is not finite in {dtype}")
+    return stored
+
+
+def _not_finite(weights: Weights) -> list[str]:
+    return [
+        name
+        for name, value in weights.items()
+        if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all()
+    ]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadArtifact(f"{path}: {error.strerror or 'cannot be read'}") from error
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return f"{where}: {first['msg']}" if where else str(first["msg"])
+    return str(error).splitlines()[0]
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,39 @@
+"""The models directory: `ROOT/name/version/`, newest version by default."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from models.artifact import MANIFEST_FILE
+from models.errors import UnknownModel
+from models.manifest import NAME_PATTERN, VERSION_PATTERN
+
+SHIPPED_MODELS = Path(__file__).parent / "shipped"
+
+
+def find(root: Path) -> dict[str, tuple[str, ...]]:
+    """Every model under `root` with its versions, oldest first; empty when `root` holds none."""
+    if not root.is_dir():
+        return {}
+    versions = {
+        path.name: _versions(path) for path in sorted(root.iterdir()) if re.match(NAME_PATTERN, path.name)
+    }
+    return {name: found for name, found in versions.items() if found}
+
+
+def locate(root: Path, name: str, version: str | None = None) -> Path:
+    """The directory of one version, the newest where none is given; raises UnknownModel."""
+    versions = find(root).get(name)
+    if versions is None:
+        raise UnknownModel(f"no model named {name!r} in {root}")
+    if version is not None and version not in versions:
+        raise UnknownModel(f"model {name!r} has no version {version!r}, only {', '.join(versions)}")
+    return root / name / (version or versions[-1])
+
+
+def _versions(path: Path) -> tuple[str, ...]:
+    if not path.is_dir():
+        return ()
+    names = [entry.name for entry in path.iterdir() if (entry / MANIFEST_FILE).is_file()]
+    return tuple(sorted((name for name in names if re.match(VERSION_PATTERN, name)), key=int))

@@ -1,0 +1,30 @@
+"""What an engine is to the rest of the project."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.images import Pixels
+
+Logits = NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """Runs one network on batches of pixels; called from one thread at a time."""
+
+    @property
+    def name(self) -> str:
+        """What runs where and how, for people: `torch cpu fp32`."""
+
+    @property
+    def tolerance(self) -> float:
+        """Largest difference in a probability between two batches that hold the same image.
+
+        Kernels differ by batch size, so an image's answer may change in its last digits with its company.
+        """
+
+    def logits(self, pixels: Pixels) -> Logits:
+        """uint8 RGB (n, size, size, 3) -> float32 (n, classes). Normalisation is the engine's work."""

@@ -1,0 +1,138 @@
+"""Encoded image -> uint8 pixels at the network's input size.
+
+This is the only evaluation preprocessing in the project: the service calls it for every request and
+`train` evaluates through it, so offline accuracy is the accuracy served.
+
+Rules, all part of preprocessing version 1:
+
+* JPEG, PNG and WebP, told by their first bytes and never by a name; the first frame of an animation.
+* JPEG is decoded at the smallest of libjpeg's scales that is not below the target size.
+* Transparency is composited on white; 16-bit grey keeps its high byte; CMYK becomes RGB.
+* EXIF orientation is applied; a corrupt EXIF block is ignored.
+* Every pixel must be there: a truncated file is an error, while bytes after the image are ignored.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.errors import ImageTooLarge, UndecodableImage, UnsupportedImage
+
+Pixels = NDArray[np.uint8]
+
+DEFAULT_MAX_PIXELS = 25_000_000
+# An ordinary progressive JPEG has about ten scans; 5,000 scans in 106 KB cost 12 s of CPU (LJT-01-003).
+MAX_JPEG_SCANS = 64
+# torchvision's evaluation preset for ImageNet: short side to 256, centre 224 (references/classification).
+CROP_FRACTION = 224 / 256
+
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class Preprocessing(BaseModel):
+    """How an image reaches the network's input size; stored in the model's `model.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    size: int = Field(ge=8, le=1024, description="side of the square input, in pixels")
+    resize: Literal["stretch", "crop"] = Field(
+        description="stretch: to the square, aspect ratio lost; crop: short side to size/0.875, then the centre"
+    )
+
+
+def prepare(data: bytes, preprocessing: Preprocessing, max_pixels: int = DEFAULT_MAX_PIXELS) -> Pixels:
+    """Decode one image and bring it to `preprocessing.size`.
+
+    Returns uint8 RGB of shape (size, size, 3).
+    Raises UnsupportedImage, UndecodableImage or ImageTooLarge.
+    """
+    format_ = image_format(data)
+    if format_ == "JPEG" and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
+        raise UndecodableImage(f"the JPEG has more than {MAX_JPEG_SCANS} scans")
+    try:
+        return _decode(data, format_, preprocessing, max_pixels)
+    except (ImageTooLarge, MemoryError):
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(max_pixels) from error
+    except Exception as error:  # Pillow's plugins raise half a dozen types on broken files
+        raise UndecodableImage(f"the {format_} image is broken or incomplete") from error
+
+
+def image_format(data: bytes) -> Literal["JPEG", "PNG", "WEBP"]:
+    """Name the format by its magic bytes; raises UnsupportedImage for anything else."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "WEBP"
+    raise UnsupportedImage("not a JPEG, PNG or WebP image")
+
+
+def _decode(data: bytes, format_: str, preprocessing: Preprocessing, max_pixels: int) -> Pixels:
+    with Image.open(io.BytesIO(data), formats=(format_,)) as image:
+        if image.width * image.height > max_pixels:
+            raise _too_large(max_pixels)
+        short_side = _short_side(preprocessing)
+        image.draft("RGB", (short_side, short_side))
+        image.load()
+        resized = _resize(_to_rgb(image), preprocessing)
+        turn = _UPRIGHT.get(_orientation(image))
+        return np.asarray(resized.transpose(turn) if turn is not None else resized)
+
+
+def _too_large(max_pixels: int) -> ImageTooLarge:
+    return ImageTooLarge(f"the image has more than {max_pixels:,} pixels")
+
+
+def _short_side(preprocessing: Preprocessing) -> int:
+    if preprocessing.resize == "stretch":
+        return preprocessing.size
+    return round(preprocessing.size / CROP_FRACTION)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        with_alpha = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), with_alpha).convert("RGB")
+    return image.convert("RGB")
+
+
+def _resize(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    size = preprocessing.size
+    if preprocessing.resize == "stretch":
+        box = (0.0, 0.0, float(image.width), float(image.height))
+    else:
+        # Resampling the centre box alone equals resizing the whole and cropping, for less work.
+        side = min(image.size) * CROP_FRACTION
+        left, top = (image.width - side) / 2, (image.height - side) / 2
+        box = (left, top, left + side, top + side)
+    return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # a corrupt EXIF block says nothing about the pixels
+        return 1

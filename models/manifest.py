@@ -1,0 +1,85 @@
+"""`model.json`: everything that must travel with the weights, readable by a person."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from models.images import Preprocessing
+
+FORMAT = 1
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+VERSION_PATTERN = r"^[1-9][0-9]{0,8}$"
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Version = Annotated[str, Field(pattern=VERSION_PATTERN)]
+PerChannel = tuple[float, float, float]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Network(_Frozen):
+    """Which network the weights belong to."""
+
+    architecture: Literal["resnet18"] = "resnet18"
+    stem: Literal["3x3", "stock"] = Field(description="3x3: stride 1, no max-pool, for small inputs")
+
+
+class Normalisation(_Frozen):
+    """Per-channel mean and standard deviation of RGB pixels scaled to 0..1."""
+
+    mean: PerChannel
+    std: PerChannel
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Normalisation:
+        if min(self.std) <= 0:
+            raise ValueError("std must be positive")
+        return self
+
+
+class Calibration(_Frozen):
+    """How logits become a confidence: softmax(logits / temperature) (Guo et al. 2017, arXiv 1706.04599)."""
+
+    temperature: float = Field(default=1.0, gt=0)
+    uncertain_below: float = Field(
+        default=0.0, ge=0, le=1, description="an answer with less confidence is marked uncertain"
+    )
+
+
+class WeightsFile(_Frozen):
+    """The file beside `model.json` and what it must hash to."""
+
+    file: Literal["weights.safetensors"] = "weights.safetensors"
+    dtype: Literal["float16", "float32"]
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class ModelSpec(_Frozen):
+    """A model apart from its weights."""
+
+    name: Name
+    version: Version
+    network: Network
+    classes: tuple[str, ...] = Field(min_length=2)
+    preprocessing: Preprocessing
+    normalisation: Normalisation
+    calibration: Calibration = Calibration()
+    training: dict[str, Any] = Field(default_factory=dict, description="provenance: data, recipe, seed, time")
+    metrics: dict[str, Any] = Field(default_factory=dict, description="measured on the stored weights")
+
+    @model_validator(mode="after")
+    def _distinct_classes(self) -> ModelSpec:
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("classes must be distinct")
+        return self
+
+
+class Manifest(ModelSpec):
+    """The whole of `model.json`."""
+
+    format: Literal[1] = FORMAT
+    weights: WeightsFile

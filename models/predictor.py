@@ -1,0 +1,71 @@
+"""The two halves of a prediction: `prepare` per request, `predict` per batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import images
+from models.engines.protocol import Engine, Logits
+from models.errors import BadOutput
+from models.images import Pixels
+from models.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One image's answer. `probabilities` is float32 (classes,), calibrated, summing to 1."""
+
+    index: int
+    confidence: float
+    uncertain: bool
+    probabilities: NDArray[np.float32]
+
+    def top(self, count: int) -> list[int]:
+        """Indices of the `count` likeliest classes, likeliest first."""
+        return [int(index) for index in np.argsort(-self.probabilities, kind="stable")[:count]]
+
+
+class Predictor:
+    """A model ready to answer: its manifest, its engine and the preprocessing that belongs to them."""
+
+    def __init__(
+        self, manifest: Manifest, engine: Engine, max_pixels: int = images.DEFAULT_MAX_PIXELS
+    ) -> None:
+        self.manifest = manifest
+        self.engine = engine
+        self._max_pixels = max_pixels
+
+    def prepare(self, data: bytes) -> Pixels:
+        """Encoded image -> uint8 (size, size, 3); raises ImageError. A bad image fails here, alone."""
+        return images.prepare(data, self.manifest.preprocessing, self._max_pixels)
+
+    def predict(self, batch: Sequence[Pixels]) -> list[Prediction | BadOutput]:
+        """Answers in the order of `batch`; an image whose logits are not finite gets a BadOutput."""
+        return self._predictions(self.engine.logits(np.stack(batch)))
+
+    def _predictions(self, logits: Logits) -> list[Prediction | BadOutput]:
+        calibration = self.manifest.calibration
+        probabilities = softmax(logits, calibration.temperature)
+        indices = probabilities.argmax(axis=1)
+        confidences = probabilities[np.arange(len(indices)), indices]
+        return [
+            Prediction(index, confidence, confidence < calibration.uncertain_below, row)
+            if np.isfinite(confidence)
+            else BadOutput("the network's output is not finite")
+            for index, confidence, row in zip(
+                indices.tolist(), confidences.tolist(), probabilities, strict=True
+            )
+        ]
+
+
+def softmax(logits: Logits, temperature: float) -> NDArray[np.float32]:
+    """softmax(logits / temperature) by row, (n, classes) float32; NaN where a logit is not finite."""
+    with np.errstate(invalid="ignore"):
+        scaled = (logits - logits.max(axis=1, keepdims=True)) / temperature
+        exponentials = np.exp(scaled, dtype=np.float32)
+        probabilities: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities
