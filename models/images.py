@@ -52,7 +52,7 @@ class Preprocessing(BaseModel):
     version: Literal[1] = 1
     size: int = Field(ge=8, le=1024, description="side of the square input, in pixels")
     resize: Literal["stretch", "crop"] = Field(
-        description="stretch: to the square, aspect ratio lost; crop: short side to size/0.875, then the centre"
+        description="stretch: to the square, aspect lost; crop: short side to size/0.875, then the centre"
     )
 
 

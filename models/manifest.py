@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.images import Preprocessing
 
-FORMAT = 1
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 VERSION_PATTERN = r"^[1-9][0-9]{0,8}$"
 
@@ -81,5 +80,5 @@ class ModelSpec(_Frozen):
 class Manifest(ModelSpec):
     """The whole of `model.json`."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     weights: WeightsFile

@@ -22,7 +22,7 @@ class TorchEngine:
     def __init__(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> None:
         torch.set_num_threads(threads)
         self._device = torch.device(device)
-        self._network = _network(artifact).to(self._device, memory_format=torch.channels_last)
+        self._network = _network(artifact).to(self._device).to(memory_format=torch.channels_last)
         normalisation = artifact.manifest.normalisation
         self._mean = self._per_channel(normalisation.mean)
         self._scale = 1 / self._per_channel(normalisation.std)
