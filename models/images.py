@@ -15,6 +15,8 @@ Rules, all part of preprocessing version 1:
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
@@ -57,22 +59,38 @@ class Preprocessing(BaseModel):
 
 
 def prepare(data: bytes, preprocessing: Preprocessing, max_pixels: int = DEFAULT_MAX_PIXELS) -> Pixels:
-    """Decode one image and bring it to `preprocessing.size`.
+    """Encoded image -> uint8 RGB (size, size, 3), in one step; raises ImageError."""
+    return decode(inspect(data, max_pixels), preprocessing)
 
-    Returns uint8 RGB of shape (size, size, 3).
+
+def inspect(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
+    """Read the header alone, so that a hostile image is refused before any pixel is decoded.
+
+    Returns the image not yet decoded; its `width` and `height` tell what decoding will cost.
     Raises UnsupportedImage, UndecodableImage or ImageTooLarge.
     """
     format_ = image_format(data)
     if format_ == "JPEG" and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
         raise UndecodableImage(f"the JPEG has more than {MAX_JPEG_SCANS} scans")
-    try:
-        return _decode(data, format_, preprocessing, max_pixels)
-    except (ImageTooLarge, MemoryError):
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(max_pixels) from error
-    except Exception as error:  # Pillow's plugins raise half a dozen types on broken files
-        raise UndecodableImage(f"the {format_} image is broken or incomplete") from error
+    with _decoder_errors(format_):
+        image = Image.open(io.BytesIO(data), formats=(format_,))
+        if image.width * image.height > max_pixels:
+            raise ImageTooLarge(f"the image has more than {max_pixels:,} pixels")
+        return image
+
+
+def decode(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
+    """Decode what `inspect` returned and bring it to `preprocessing.size`: uint8 RGB (size, size, 3).
+
+    Raises UndecodableImage.
+    """
+    with _decoder_errors(image.format):
+        short_side = _short_side(preprocessing)
+        image.draft("RGB", (short_side, short_side))
+        image.load()
+        resized = _resize(_to_rgb(image), preprocessing)
+        turn = _UPRIGHT.get(_orientation(image))
+        return np.asarray(resized.transpose(turn) if turn is not None else resized)
 
 
 def image_format(data: bytes) -> Literal["JPEG", "PNG", "WEBP"]:
@@ -86,20 +104,17 @@ def image_format(data: bytes) -> Literal["JPEG", "PNG", "WEBP"]:
     raise UnsupportedImage("not a JPEG, PNG or WebP image")
 
 
-def _decode(data: bytes, format_: str, preprocessing: Preprocessing, max_pixels: int) -> Pixels:
-    with Image.open(io.BytesIO(data), formats=(format_,)) as image:
-        if image.width * image.height > max_pixels:
-            raise _too_large(max_pixels)
-        short_side = _short_side(preprocessing)
-        image.draft("RGB", (short_side, short_side))
-        image.load()
-        resized = _resize(_to_rgb(image), preprocessing)
-        turn = _UPRIGHT.get(_orientation(image))
-        return np.asarray(resized.transpose(turn) if turn is not None else resized)
-
-
-def _too_large(max_pixels: int) -> ImageTooLarge:
-    return ImageTooLarge(f"the image has more than {max_pixels:,} pixels")
+@contextmanager
+def _decoder_errors(format_: str | None) -> Iterator[None]:
+    """Pillow's many exceptions -> ours, without its text."""
+    try:
+        yield
+    except (ImageTooLarge, MemoryError):
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageTooLarge("the image has far too many pixels") from error
+    except Exception as error:  # the plugins raise half a dozen types on broken files
+        raise UndecodableImage(f"the {format_} image is broken or incomplete") from error
 
 
 def _short_side(preprocessing: Preprocessing) -> int:

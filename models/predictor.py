@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from models import images
 from models.engines.protocol import Engine, Logits
@@ -39,9 +40,17 @@ class Predictor:
         self.engine = engine
         self._max_pixels = max_pixels
 
+    def inspect(self, data: bytes) -> Image.Image:
+        """Read the header alone; raises ImageError for what will not be decoded."""
+        return images.inspect(data, self._max_pixels)
+
+    def decode(self, image: Image.Image) -> Pixels:
+        """What `inspect` returned -> uint8 (size, size, 3); raises ImageError. A bad image fails alone."""
+        return images.decode(image, self.manifest.preprocessing)
+
     def prepare(self, data: bytes) -> Pixels:
-        """Encoded image -> uint8 (size, size, 3); raises ImageError. A bad image fails here, alone."""
-        return images.prepare(data, self.manifest.preprocessing, self._max_pixels)
+        """`inspect` and `decode` in one step."""
+        return self.decode(self.inspect(data))
 
     def predict(self, batch: Sequence[Pixels]) -> list[Prediction | BadOutput]:
         """Answers in the order of `batch`; an image whose logits are not finite gets a BadOutput."""
