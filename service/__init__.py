@@ -1,0 +1,1 @@
+"""The HTTP service: FastAPI outside, Flask mounted inside, one batcher per model behind both."""

@@ -1,0 +1,90 @@
+"""Everything an operator can set, from `ROTULO_*` variables or flags; read here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from models.catalog import SHIPPED_MODELS
+from service.cpus import available_cpus
+
+PREFIX = "ROTULO_"
+
+
+class BadSettings(Exception):
+    """One line that names the setting and says what is wrong with it."""
+
+
+class Settings(BaseSettings):
+    """The service's configuration. Durations are in the unit that their name ends with."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        cli_prog_name="python -m service",
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        cli_implicit_flags=True,
+    )
+
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    models_dir: Path = Field(default=SHIPPED_MODELS, description="directory that holds name/version/")
+    device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N")
+    threads: int = Field(
+        default_factory=available_cpus, ge=1, le=1024, description="threads of the network and of decoding"
+    )
+    latency_target_ms: float = Field(
+        default=1000, gt=0, le=600_000, description="answers later than this are of no use to the callers"
+    )
+    max_batch_size: int = Field(default=32, ge=1, le=1024, description="images in one batch, at most")
+    max_waiting: int = Field(default=1024, ge=1, le=1_000_000, description="images waiting, per model")
+    max_body_bytes: int = Field(default=10_485_760, ge=1024, description="largest request body")
+    max_bytes_held: int = Field(default=268_435_456, ge=1024, description="all request bodies in memory")
+    max_pixels: int = Field(default=25_000_000, ge=1, description="largest image, width times height")
+    max_images: int = Field(default=64, ge=1, le=10_000, description="images in one request")
+    drain_grace_seconds: float = Field(
+        default=1.0, ge=0, le=600, description="how long to answer on, not ready, before the listener closes"
+    )
+    drain_timeout_seconds: float = Field(
+        default=30.0, gt=0, le=3600, description="how long accepted requests may take after that"
+    )
+    keep_alive_seconds: int = Field(
+        default=75, ge=1, le=3600, description="idle connections; above a load balancer's own timeout"
+    )
+    admin_token: Annotated[SecretStr, Field(min_length=16)] | None = Field(
+        default=None, description="bearer token of /shutdown; one is generated where none is set"
+    )
+    log_level: str = Field(default="info", pattern=r"^(debug|info|warning|error)$")
+
+
+def read_settings(arguments: Sequence[str]) -> Settings:
+    """Flags first, then the environment, then the defaults; raises BadSettings in one line."""
+    _refuse_unknown(os.environ)
+    try:
+        return Settings(_cli_parse_args=list(arguments), _cli_exit_on_error=False)  # type: ignore[call-arg]
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = str(first["loc"][0])
+        raise BadSettings(f"{flag(name)} ({PREFIX}{name.upper()}): {first['msg']}") from error
+    except SettingsError as error:
+        raise BadSettings(str(error).splitlines()[0]) from error
+
+
+def flag(name: str) -> str:
+    """The command-line flag of a setting: `max_body_bytes` -> `--max-body-bytes`."""
+    return "--" + name.replace("_", "-")
+
+
+def _refuse_unknown(environment: Iterable[str]) -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for name in environment:
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            raise BadSettings(f"{name}: no such setting")
