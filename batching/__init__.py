@@ -1,0 +1,33 @@
+"""Micro-batching for models behind asyncio: one latency target, no fixed waits. Standard library only."""
+
+from batching.batcher import Answered, Batcher
+from batching.device import Device
+from batching.errors import (
+    BatcherClosed,
+    BatchFailed,
+    BatchingError,
+    DeadlineExceeded,
+    QueueFull,
+    WrongResultCount,
+)
+from batching.latency import LatencyModel, LatencyPoint
+from batching.observer import Observer
+from batching.policy import BatchPolicy, CloseReason, RefusalReason
+
+__all__ = [
+    "Answered",
+    "BatchFailed",
+    "BatchPolicy",
+    "Batcher",
+    "BatcherClosed",
+    "BatchingError",
+    "CloseReason",
+    "DeadlineExceeded",
+    "Device",
+    "LatencyModel",
+    "LatencyPoint",
+    "Observer",
+    "QueueFull",
+    "RefusalReason",
+    "WrongResultCount",
+]

@@ -1,0 +1,281 @@
+"""The asyncio shell: submit() -> answer. Reads the clock, and leaves every decision to the policy."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from math import inf
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from batching.device import Device
+from batching.errors import BatcherClosed, BatchFailed, DeadlineExceeded, QueueFull, WrongResultCount
+from batching.latency import LatencyModel
+from batching.observer import Observer
+from batching.policy import BatchPolicy, ClosedBatch, RefusalReason
+from batching.schedule import Lane, Running
+from batching.waiting import Ticket
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class Answered(NamedTuple, Generic[Answer]):
+    """One caller's answer, and what it took."""
+
+    value: Answer
+    queue_seconds: float
+    batch_seconds: float
+    batch_size: int
+
+
+class _Request(Ticket):
+    """A caller inside `Batcher.submit`.
+
+    Its future's result is an answer or the exception to raise. An exception set on the future instead would
+    be complained about when nobody fetches it, and may not be a StopIteration.
+    """
+
+    __slots__ = ("answered", "future", "give_up_at", "item", "running")
+
+    def __init__(
+        self, item: Any, offered: float, deadline: float, give_up_at: float, future: asyncio.Future[Any]
+    ) -> None:
+        super().__init__(offered, deadline)
+        self.item = item
+        self.give_up_at = give_up_at
+        self.future = future
+        self.running = False
+        self.answered = False
+
+    def answer(self, outcome: Any) -> bool:
+        """False if the caller has left or has its answer."""
+        if self.future.done():
+            return False
+        self.answered = True
+        self.future.set_result(outcome)
+        return True
+
+
+class Batcher(Generic[Item, Answer]):
+    """Turns concurrent `submit` calls into batches for one model.
+
+    ``run_batch`` is called in the device's thread with 1 to ``max_batch_size`` items and returns one answer
+    for each, in order. An answer that is an `Exception` is raised to its own caller alone (one object per
+    item, please). If ``run_batch`` raises, each caller of that batch gets a `BatchFailed`.
+
+    The target in the policy decides who is admitted, when a batch closes and who expires in the line. Once
+    a batch runs, its answers are delivered even if late, unless the caller said when to give up: then that
+    caller gets `DeadlineExceeded` at that moment, even if the batch hangs, and the late answer goes nowhere.
+
+    All methods belong to one event loop and are called from it.
+    """
+
+    def __init__(
+        self,
+        run_batch: Callable[[Sequence[Item]], Sequence[Answer]],
+        policy: BatchPolicy,
+        device: Device,
+        *,
+        name: str,
+        observer: Observer | None = None,
+        latency: LatencyModel | None = None,
+    ) -> None:
+        self.name = name
+        self._run_batch = run_batch
+        self._policy = policy
+        self._device = device
+        self._observer = observer or Observer()
+        self._lane: Lane[_Request] = Lane(policy, latency or LatencyModel())
+        self._running: list[_Request] = []
+        self._accepted = 0  # callers inside submit()
+        self._all_answered = asyncio.Event()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = inf
+        device.attach(self._lane, self)
+
+    @property
+    def latency(self) -> LatencyModel:
+        """What has been learnt about this model's batches."""
+        return self._lane.latency
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the line."""
+        return len(self._lane.line)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests in the running batch whose callers are still there."""
+        return sum(not request.future.done() for request in self._running)
+
+    def admit(
+        self, count: int = 1, *, arrived: float | None = None, timeout_seconds: float | None = None
+    ) -> None:
+        """Refuse now what `submit` would refuse later: call it before doing any work for a request.
+
+        ``arrived`` and ``timeout_seconds`` as for `submit`. Raises QueueFull, DeadlineExceeded, BatcherClosed.
+        Reserves nothing.
+        """
+        now = asyncio.get_running_loop().time()
+        arrived = now if arrived is None else arrived
+        deadline = self._policy.deadline(arrived, inf if timeout_seconds is None else timeout_seconds)
+        self._check(deadline, now, count)
+
+    async def submit(
+        self, item: Item, *, arrived: float | None = None, timeout_seconds: float | None = None
+    ) -> Answered[Answer]:
+        """The answer for one item.
+
+        ``arrived``: when the request came in, on the loop's clock; now if not given. The latency target and the
+        timeout both count from it. ``timeout_seconds``: give up then; without it, the caller waits for as long
+        as a running batch takes. Raises QueueFull, DeadlineExceeded, BatcherClosed, BatchFailed, or the item's
+        own exception. A cancelled caller leaves the line at once.
+        """
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        timeout = inf if timeout_seconds is None else timeout_seconds
+        arrived = now if arrived is None else arrived
+        deadline = self._policy.deadline(arrived, timeout)
+        self._check(deadline, now, 1)
+        request = _Request(item, now, deadline, arrived + timeout, loop.create_future())
+        self._lane.line.offer(request)
+        if deadline < self._alarm_at:
+            self._set_alarm(loop, deadline)
+        self._device.wake(loop)
+        self._accepted += 1
+        try:
+            outcome = await request.future
+        finally:
+            self._leave(request)
+        if isinstance(outcome, Answered):
+            return outcome
+        try:
+            raise outcome
+        finally:
+            del outcome  # or it would refer to itself through its traceback
+
+    async def warm_up(self, item: Item, *, repeats: int = 3) -> None:
+        """Seed the latency model: time batches of 1, 2, 4, ... of this item in the engine thread.
+
+        Raises whatever ``run_batch`` raises.
+        """
+        measured = []
+        for size in _doubling(self._policy.max_batch_size):
+            work = partial(self._answers, [item] * size)
+            await self._device.measure(work)  # the first of its size may compile or allocate
+            measured += [(size, await self._device.measure(work)) for _ in range(repeats)]
+        self._lane.latency = LatencyModel(measured)
+
+    async def drain(self) -> None:
+        """Accept no more; return when everybody who was accepted has been answered."""
+        self._lane.draining = True
+        if not self._accepted:
+            self._all_answered.set()
+        await self._all_answered.wait()
+        self._device.detach(self._lane)
+
+    def release(self, closed: ClosedBatch[_Request], now: float) -> list[_Request]:
+        """For the device: answer those given up, return those who are still there."""
+        self._give_up(closed.expired, "expired", now)
+        self._give_up(closed.dropped, "dropped", now)
+        return [request for request in closed.tickets if not request.future.done()]
+
+    def launch(
+        self, requests: list[_Request], closed: ClosedBatch[_Request], now: float
+    ) -> Callable[[], list[Answer]]:
+        """For the device: these run now."""
+        self._running = requests
+        for request in requests:
+            request.running = True
+            if request.give_up_at < self._alarm_at:
+                self._set_alarm(asyncio.get_running_loop(), request.give_up_at)
+        waits = [now - request.offered for request in requests]
+        self._observer.batch_formed(self.name, len(requests), closed.reason, waits)
+        return partial(self._answers, [request.item for request in requests])
+
+    def settle(
+        self,
+        requests: list[_Request],
+        outcome: list[Answer] | BaseException,
+        running: Running[_Request],
+        now: float,
+    ) -> None:
+        """For the device: the batch is done."""
+        if self._running is requests:
+            self._running = []
+        seconds = now - running.started
+        if isinstance(outcome, BaseException):
+            for request in requests:
+                request.answer(self._failure(outcome, running.size))
+        else:
+            for request, answer in zip(requests, outcome, strict=True):
+                request.answer(
+                    answer
+                    if isinstance(answer, Exception)
+                    else Answered(answer, running.started - request.offered, seconds, running.size)
+                )
+        self._observer.batch_done(self.name, running.size, running.predicted_seconds, seconds)
+
+    def _answers(self, items: list[Item]) -> list[Answer]:
+        """In the engine thread."""
+        answers = list(self._run_batch(items))
+        if len(answers) != len(items):
+            raise WrongResultCount(self.name, len(items), len(answers))
+        return answers
+
+    def _failure(self, cause: BaseException, size: int) -> BatchFailed:
+        """A new object for each caller: a shared one would grow its traceback with every raise."""
+        if isinstance(cause, WrongResultCount):
+            return WrongResultCount(self.name, size, cause.returned)
+        failure = BatchFailed(self.name, size)
+        failure.__cause__ = cause
+        return failure
+
+    def _check(self, deadline: float, now: float, count: int) -> None:
+        if self._lane.draining:
+            self._observer.refused(self.name, RefusalReason.CLOSED)
+            raise BatcherClosed(self.name)
+        refusal = self._device.schedule.refusal(self._lane, deadline, now=now, count=count)
+        if refusal is None:
+            return
+        self._observer.refused(self.name, refusal.reason)
+        if refusal.reason is RefusalReason.EXPIRED:
+            raise DeadlineExceeded(self.name, 0.0)
+        raise QueueFull(self.name, refusal.retry_after_seconds)
+
+    def _leave(self, request: _Request) -> None:
+        """The caller comes out of `submit`, with an answer or without."""
+        if not request.answered:
+            request.future.cancel()
+            self._lane.line.cancel(request)
+            self._observer.abandoned(self.name, "left_running" if request.running else "left")
+        self._accepted -= 1
+        if not self._accepted and self._lane.draining:
+            self._all_answered.set()
+
+    def _give_up(self, requests: Iterable[_Request], stage: str, now: float) -> None:
+        for request in requests:
+            if request.answer(DeadlineExceeded(self.name, now - request.offered)):
+                self._observer.abandoned(self.name, stage)
+
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
+        """One timer per batcher, for the earliest deadline in the line or in the running batch."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = when
+        self._alarm = loop.call_at(when, self._on_alarm, loop)
+
+    def _on_alarm(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = max(loop.time(), self._alarm_at)  # timers may be a fraction of a millisecond early
+        self._alarm, self._alarm_at = None, inf
+        self._give_up(self._lane.line.expire(now), "expired", now)
+        late = [request for request in self._running if request.give_up_at <= now]
+        self._give_up(late, "expired_running", now)
+        pending = [request.give_up_at for request in self._running if not request.future.done()]
+        next_deadline = min([self._lane.line.next_deadline() or inf, *pending])
+        if next_deadline < inf:
+            self._set_alarm(loop, next_deadline)
+
+
+def _doubling(most: int) -> list[int]:
+    """1, 2, 4, ... and ``most`` itself."""
+    return [1 << power for power in range((most - 1).bit_length())] + [most]

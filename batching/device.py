@@ -1,0 +1,131 @@
+"""One device: the thread that runs its batches, and the loop's side of handing them over."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, Protocol
+
+from batching.policy import ClosedBatch
+from batching.schedule import DeviceSchedule, Lane, Running
+
+Work = Callable[[], Any]
+Done = Callable[[Any], None]
+
+
+class LaneOwner(Protocol):
+    """The batcher behind a lane, as its device sees it."""
+
+    def release(self, closed: ClosedBatch[Any], now: float) -> list[Any]:
+        """Tell those who were given up; return the tickets that somebody still waits for."""
+
+    def launch(self, tickets: list[Any], closed: ClosedBatch[Any], now: float) -> Work:
+        """Note that these are running now, and return what runs them."""
+
+    def settle(self, tickets: list[Any], outcome: Any, running: Running[Any], now: float) -> None:
+        """Answer them with what that returned, or with the exception it raised."""
+
+
+class Device:
+    """One engine thread, shared by several batchers on one event loop.
+
+    The thread takes one batch at a time and comes back to the loop once per batch. There the next batch is
+    handed over before the answers of the last go out, so that the device does not wait for the loop.
+    """
+
+    def __init__(self, name: str = "cpu") -> None:
+        self.name = name
+        self.schedule: DeviceSchedule[Any] = DeviceSchedule()
+        self._owners: dict[Lane[Any], LaneOwner] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._dispatch_is_due = False
+        self._jobs: SimpleQueue[tuple[asyncio.AbstractEventLoop, Work, Done] | None] = SimpleQueue()
+        # A daemon, so that a batch which hangs cannot keep the process from exiting.
+        self._thread = Thread(target=self._run_jobs, name=f"device-{name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the running batch has been running; 0 when idle. For a watchdog."""
+        running = self.schedule.running
+        return self._loop.time() - running.started if running and self._loop else 0.0
+
+    def attach(self, lane: Lane[Any], owner: LaneOwner) -> None:
+        """Let a batcher's lane take turns on this device."""
+        self.schedule.add(lane)
+        self._owners[lane] = owner
+
+    def detach(self, lane: Lane[Any]) -> None:
+        """Take an empty lane off the device."""
+        self.schedule.remove(lane)
+        del self._owners[lane]
+
+    def wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Somebody waits. An idle device starts as soon as all who are ready now have joined."""
+        if self.schedule.running is None and not self._dispatch_is_due:
+            self._loop = loop
+            self._dispatch_is_due = True
+            loop.call_soon(self._dispatch, loop)
+
+    async def measure(self, work: Work) -> float:
+        """Seconds that ``work`` takes in the engine thread, between batches. Raises what it raises."""
+        loop = asyncio.get_running_loop()
+        measured: asyncio.Future[Any] = loop.create_future()
+
+        def timed() -> float:
+            started = time.perf_counter()
+            work()
+            return time.perf_counter() - started
+
+        def done(outcome: Any) -> None:
+            if not measured.cancelled():
+                measured.set_result(outcome)
+
+        self._jobs.put((loop, timed, done))
+        outcome = await measured
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return float(outcome)
+
+    def close(self) -> None:
+        """End the thread, after the batch it is running if any; does not wait for that batch."""
+        self._jobs.put(None)
+        if self.schedule.running is None:
+            self._thread.join()
+
+    def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand the next batch to the engine thread, unless one is running or nobody waits."""
+        self._dispatch_is_due = False
+        now = loop.time()
+        while self.schedule.running is None and (turn := self.schedule.close_next(now)):
+            lane, closed = turn
+            owner = self._owners[lane]
+            if tickets := owner.release(closed, now):
+                self.schedule.start(lane, len(tickets), now)
+                work = owner.launch(tickets, closed, now)
+                self._jobs.put((loop, work, partial(self._finish, loop, owner, tickets)))
+
+    def _finish(
+        self, loop: asyncio.AbstractEventLoop, owner: LaneOwner, tickets: list[Any], outcome: Any
+    ) -> None:
+        now = loop.time()
+        running = self.schedule.finish(now, learn=not isinstance(outcome, BaseException))
+        try:
+            self._dispatch(loop)
+        finally:
+            owner.settle(tickets, outcome, running, now)
+
+    def _run_jobs(self) -> None:
+        """The engine thread. Whatever a batch raises is an outcome like any other: the thread lives on."""
+        while (job := self._jobs.get()) is not None:
+            loop, work, done = job
+            try:
+                outcome = work()
+            except BaseException as error:
+                outcome = error
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(done, outcome)
+            del job, loop, work, done, outcome  # an idle thread keeps no batch in memory

@@ -1,0 +1,114 @@
+"""Several models on one device: whose turn it is, and how long a newcomer would wait. Pure."""
+
+from dataclasses import dataclass
+from typing import Generic
+
+from batching.latency import LatencyModel
+from batching.policy import BatchPolicy, ClosedBatch, Refusal
+from batching.waiting import AnyTicket, WaitingLine
+
+
+class Lane(Generic[AnyTicket]):
+    """One model's side of the schedule: its line, its policy and what it has learnt."""
+
+    __slots__ = ("draining", "latency", "line", "policy")
+
+    def __init__(self, policy: BatchPolicy, latency: LatencyModel) -> None:
+        self.policy = policy
+        self.latency = latency
+        self.line: WaitingLine[AnyTicket] = WaitingLine()
+        self.draining = False
+
+    def next_batch_seconds(self) -> float:
+        """How long the device will be with this model when its turn comes; 0 if nobody waits."""
+        waiting = min(len(self.line), self.policy.max_batch_size)
+        return self.latency.typical(waiting) if waiting else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running(Generic[AnyTicket]):
+    lane: Lane[AnyTicket]
+    size: int
+    started: float
+    predicted_seconds: float
+
+
+class DeviceSchedule(Generic[AnyTicket]):
+    """Batches of several lanes on one device, one at a time, never interrupted.
+
+    Lanes go in rounds. In a round each waiting lane runs one batch, the earliest deadline first; the last of a
+    round is not the first of the next. Deadlines alone would let a flood on one model, above all one with a
+    tighter target, starve the others; so, with two lanes, nobody waits for more than one batch of the other's.
+    """
+
+    def __init__(self) -> None:
+        self.running: Running[AnyTicket] | None = None
+        self._lanes: list[Lane[AnyTicket]] = []
+        self._had_turn: set[Lane[AnyTicket]] = set()
+        self._last: Lane[AnyTicket] | None = None
+
+    def add(self, lane: Lane[AnyTicket]) -> None:
+        self._lanes.append(lane)
+
+    def remove(self, lane: Lane[AnyTicket]) -> None:
+        self._lanes.remove(lane)
+        self._had_turn.discard(lane)
+
+    def refusal(
+        self, lane: Lane[AnyTicket], deadline: float, *, now: float, count: int = 1
+    ) -> Refusal | None:
+        """Why the lane cannot take ``count`` requests due at ``deadline``, or None if it can."""
+        return lane.policy.refusal(
+            lane.line,
+            lane.latency,
+            deadline,
+            now=now,
+            device_wait_seconds=self._device_wait_seconds(now),
+            turn_wait_seconds=sum(other.next_batch_seconds() for other in self._lanes if other is not lane),
+            count=count,
+        )
+
+    def close_next(self, now: float) -> tuple[Lane[AnyTicket], ClosedBatch[AnyTicket]] | None:
+        """The batch that a free device should run, or None if nobody waits.
+
+        The batch is empty if everybody in that lane's line had expired: then ask again.
+        """
+        lane = self._next_lane()
+        if lane is None:
+            return None
+        return lane, lane.policy.close_batch(lane.line, lane.latency, now=now, draining=lane.draining)
+
+    def start(self, lane: Lane[AnyTicket], size: int, now: float) -> None:
+        """The device began a batch of this lane."""
+        self.running = Running(lane, size, now, lane.latency.typical(size))
+        self._had_turn.add(lane)
+        self._last = lane
+
+    def finish(self, now: float, *, learn: bool = True) -> Running[AnyTicket]:
+        """The device is done; learn from how long it took, unless it failed."""
+        running = self.running
+        if running is None:
+            raise RuntimeError("nothing is running")
+        self.running = None
+        if learn:
+            running.lane.latency.observe(running.size, now - running.started)
+        return running
+
+    def _device_wait_seconds(self, now: float) -> float:
+        """Until the running batch is done; an overdue one is expected to need as long again as it is late."""
+        if self.running is None:
+            return 0.0
+        return abs(self.running.started + self.running.predicted_seconds - now)
+
+    def _next_lane(self) -> Lane[AnyTicket] | None:
+        waiting = [lane for lane in self._lanes if lane.line]
+        fresh = [lane for lane in waiting if lane not in self._had_turn]
+        if not fresh:
+            self._had_turn.clear()
+            fresh = [lane for lane in waiting if lane is not self._last] or waiting
+        return min(fresh, key=_earliest_deadline, default=None)
+
+
+def _earliest_deadline(lane: Lane[AnyTicket]) -> float:
+    deadline = lane.line.next_deadline()
+    return float("inf") if deadline is None else deadline
