@@ -112,8 +112,8 @@ class Batcher(Generic[Item, Answer]):
     ) -> None:
         """Refuse now what `submit` would refuse later: call it before doing any work for a request.
 
-        ``arrived`` and ``timeout_seconds`` as for `submit`. Raises QueueFull, DeadlineExceeded, BatcherClosed.
-        Reserves nothing.
+        ``arrived`` and ``timeout_seconds`` as for `submit`. Raises QueueFull, DeadlineExceeded,
+        BatcherClosed. Reserves nothing.
         """
         now = asyncio.get_running_loop().time()
         arrived = now if arrived is None else arrived
@@ -125,10 +125,10 @@ class Batcher(Generic[Item, Answer]):
     ) -> Answered[Answer]:
         """The answer for one item.
 
-        ``arrived``: when the request came in, on the loop's clock; now if not given. The latency target and the
-        timeout both count from it. ``timeout_seconds``: give up then; without it, the caller waits for as long
-        as a running batch takes. Raises QueueFull, DeadlineExceeded, BatcherClosed, BatchFailed, or the item's
-        own exception. A cancelled caller leaves the line at once.
+        ``arrived``: when the request came in, on the loop's clock; now if not given. The latency target and
+        the timeout both count from it. ``timeout_seconds``: give up then; without it, the caller waits for
+        as long as a running batch takes. Raises QueueFull, DeadlineExceeded, BatcherClosed, BatchFailed, or
+        the item's own exception. A cancelled caller leaves the line at once.
         """
         loop = asyncio.get_running_loop()
         now = loop.time()

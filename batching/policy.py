@@ -111,9 +111,10 @@ class BatchPolicy:
     ) -> ClosedBatch[AnyTicket]:
         """Take the next batch from the line for a device that is free.
 
-        The batch is the largest whose p99 meets the earliest deadline in it (Clockwork). It never waits for more
-        to come: while the device is busy the line grows, and this is what fills batches (Triton's rule, without
-        its delay; Symphony would hold a batch back, which pays for many devices, not for one).
+        The batch is the largest whose p99 meets the earliest deadline in it (Clockwork). It never waits for
+        more to come: while the device is busy the line grows, and this is what fills batches (Triton's
+        rule, without its delay; Symphony would hold a batch back, which pays for many devices, not for
+        one).
         """
         expired = line.expire(now)
         waiting = len(line)

@@ -36,9 +36,10 @@ class Running(Generic[AnyTicket]):
 class DeviceSchedule(Generic[AnyTicket]):
     """Batches of several lanes on one device, one at a time, never interrupted.
 
-    Lanes go in rounds. In a round each waiting lane runs one batch, the earliest deadline first; the last of a
-    round is not the first of the next. Deadlines alone would let a flood on one model, above all one with a
-    tighter target, starve the others; so, with two lanes, nobody waits for more than one batch of the other's.
+    Lanes go in rounds. In a round each waiting lane runs one batch, the earliest deadline first; the last
+    of a round is not the first of the next. Deadlines alone would let a flood on one model, above all one
+    with a tighter target, starve the others; so, with two lanes, nobody waits for more than one batch of
+    the other's.
     """
 
     def __init__(self) -> None:

@@ -23,9 +23,9 @@ AnyTicket = TypeVar("AnyTicket", bound=Ticket)
 class WaitingLine(Generic[AnyTicket]):
     """Tickets by deadline, and by arrival among equal deadlines.
 
-    A ticket leaves once, by `take`, `expire` or `cancel`; ``len()`` counts those who still wait. Every call is
-    O(log n) per ticket moved. A cancelled ticket stays in the heap, unseen, until it surfaces or until half of
-    the heap is such: this keeps cancelling cheap, amortised, and memory bounded.
+    A ticket leaves once, by `take`, `expire` or `cancel`; ``len()`` counts those who still wait. Every call
+    is O(log n) per ticket moved. A cancelled ticket stays in the heap, unseen, until it surfaces or until
+    half of the heap is such: this keeps cancelling cheap, amortised, and memory bounded.
     """
 
     def __init__(self) -> None:
