@@ -71,7 +71,7 @@ class Batcher(Generic[Item, Answer]):
 
     def __init__(
         self,
-        run_batch: Callable[[Sequence[Item]], Sequence[Answer]],
+        run_batch: Callable[[Sequence[Item]], Sequence[Answer | Exception]],
         policy: BatchPolicy,
         device: Device,
         *,
@@ -181,7 +181,7 @@ class Batcher(Generic[Item, Answer]):
 
     def launch(
         self, requests: list[_Request], closed: ClosedBatch[_Request], now: float
-    ) -> Callable[[], list[Answer]]:
+    ) -> Callable[[], list[Answer | Exception]]:
         """For the device: these run now."""
         self._running = requests
         for request in requests:
@@ -195,7 +195,7 @@ class Batcher(Generic[Item, Answer]):
     def settle(
         self,
         requests: list[_Request],
-        outcome: list[Answer] | BaseException,
+        outcome: list[Answer | Exception] | BaseException,
         running: Running[_Request],
         now: float,
     ) -> None:
@@ -215,7 +215,7 @@ class Batcher(Generic[Item, Answer]):
                 )
         self._observer.batch_done(self.name, running.size, running.predicted_seconds, seconds)
 
-    def _answers(self, items: list[Item]) -> list[Answer]:
+    def _answers(self, items: list[Item]) -> list[Answer | Exception]:
         """In the engine thread."""
         answers = list(self._run_batch(items))
         if len(answers) != len(items):

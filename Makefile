@@ -1,0 +1,38 @@
+PYTHON ?= python3
+PORT ?= 8000
+DATA ?= data
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: serve setup test check train load
+
+serve: $(VENV)/.serving ## serve the shipped models on 127.0.0.1:$(PORT)
+	$(BIN)/python -m service --port $(PORT)
+
+setup: $(VENV)/.development ## everything a developer needs
+
+test: $(VENV)/.development
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+train: $(VENV)/.development ## train CIFAR-10 from DATA, a folder or zip of images by class
+	$(BIN)/python -m train cifar10 --data $(DATA)
+
+load: $(VENV)/.development ## load a running service, with Locust's own page on port 8089
+	$(BIN)/locust -f loadtest/locustfile.py --host http://127.0.0.1:$(PORT)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.serving: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.development: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	touch $@ $(VENV)/.serving

@@ -1,0 +1,70 @@
+"""The outermost ASGI layer: request ids, closing connections while draining, and one line of metrics."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Iterable
+
+from service.limits import App, Message, Receive, Scope, Send
+from service.wiring import Service
+
+logger = logging.getLogger("rotulo")
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+
+class Edge:
+    """Wraps the whole application.
+
+    Every response carries `X-Request-Id`: the caller's own where it is short and plain, else a new one.
+    """
+
+    def __init__(self, app: App, service: Service) -> None:
+        self.app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = _request_id(scope["headers"])
+        scope.setdefault("state", {})["request_id"] = request_id.decode()
+        status = 500
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *self._marks(request_id)]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_marked)
+        except Exception:  # answered already, with a 500 that says nothing
+            logger.exception("request %s failed", request_id.decode())
+        finally:
+            seconds = time.perf_counter() - started
+            self._service.metrics.answered(_route(scope), scope["method"], status, seconds)
+
+    def _marks(self, request_id: bytes) -> Iterable[tuple[bytes, bytes]]:
+        yield b"x-request-id", request_id
+        if self._service.drain.begun:
+            yield b"connection", b"close"
+
+
+def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    for name, value in headers:
+        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
+            return value
+    return uuid.uuid4().hex.encode()
+
+
+def _route(scope: Scope) -> str:
+    """The route's template, so that a scan of random paths does not grow the metrics."""
+    if "route" in scope:
+        return str(scope["route"].path)
+    return str(scope["path"]) if "endpoint" in scope else "unmatched"  # a Flask rule is its own path

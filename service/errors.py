@@ -1,0 +1,147 @@
+"""Exception -> HTTP, in one table; every error response of the service is made here.
+
+ServiceError
+├── MalformedRequest        400  the request cannot be understood
+├── NotAuthorized           401  no valid admin token
+├── BodyTooLarge            413  more bytes than the limit
+├── UnsupportedEncoding     415  a compressed body
+├── ClientLeft              499  nobody is there to read the answer (for logs and metrics only)
+├── Overloaded              503  a bound on memory or decoding is reached
+└── Draining                503  the service is stopping
+
+The errors of `batching` and `models` are in the table too; what is not in it is our fault and becomes a 500
+that says nothing but the request's id.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import batching.errors as queue
+import models.errors as model
+
+
+class ServiceError(Exception):
+    """Base of the errors of this package; the message is written for the caller."""
+
+
+class MalformedRequest(ServiceError):
+    """The request is not of a form that we read."""
+
+
+class NotAuthorized(ServiceError):
+    """The credentials are missing or wrong."""
+
+
+class BodyTooLarge(ServiceError):
+    """The body exceeds the limit, announced or received."""
+
+
+class UnsupportedEncoding(ServiceError):
+    """The body has a Content-Encoding."""
+
+
+class ClientLeft(ServiceError):
+    """The client closed its connection before it was answered."""
+
+
+class Overloaded(ServiceError):
+    """A bound outside the waiting line is reached."""
+
+
+class Draining(ServiceError):
+    """The service is stopping."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """How one kind of error is answered. `kind` is the stable end of RFC 9457's `type`."""
+
+    status: int
+    kind: str
+    title: str
+    detail_is_ours: bool = False  # True where the exception's text must not reach the caller
+    closes: bool = False  # True where the connection cannot be used again
+
+
+PROBLEMS: Mapping[type[Exception], Problem] = {
+    MalformedRequest: Problem(400, "malformed-request", "The request could not be understood"),
+    NotAuthorized: Problem(401, "not-authorized", "Credentials are missing or wrong"),
+    model.UnknownModel: Problem(404, "unknown-model", "No such model"),
+    BodyTooLarge: Problem(413, "body-too-large", "The request body is too large", closes=True),
+    model.ImageTooLarge: Problem(413, "image-too-large", "The image has too many pixels"),
+    UnsupportedEncoding: Problem(415, "unsupported-encoding", "The body's encoding is not supported"),
+    model.UnsupportedImage: Problem(415, "unsupported-image", "The image type is not supported"),
+    model.UndecodableImage: Problem(422, "undecodable-image", "The image cannot be decoded"),
+    ClientLeft: Problem(499, "client-left", "The client left"),
+    Overloaded: Problem(503, "overloaded", "Too much work at once"),
+    queue.QueueFull: Problem(503, "overloaded", "Too much work at once", detail_is_ours=True),
+    Draining: Problem(503, "draining", "The service is stopping"),
+    queue.BatcherClosed: Problem(503, "draining", "The service is stopping", detail_is_ours=True),
+    queue.DeadlineExceeded: Problem(504, "deadline-exceeded", "The deadline passed", detail_is_ours=True),
+    model.BadOutput: Problem(500, "internal-error", "Internal error", detail_is_ours=True),
+    queue.BatchFailed: Problem(500, "internal-error", "Internal error", detail_is_ours=True),
+    queue.WrongResultCount: Problem(500, "internal-error", "Internal error", detail_is_ours=True),
+}
+INTERNAL_ERROR = Problem(500, "internal-error", "Internal error", detail_is_ours=True)
+
+DEFAULT_RETRY_AFTER_SECONDS = 1.0
+
+
+def problem_of(error: BaseException) -> Problem:
+    """The entry for this error or the nearest of its base classes; INTERNAL_ERROR where there is none."""
+    for kind in type(error).__mro__:
+        if kind in PROBLEMS:
+            return PROBLEMS[kind]
+    return INTERNAL_ERROR
+
+
+def detail_of(error: BaseException) -> str:
+    """What the caller may read about the error."""
+    problem = problem_of(error)
+    return problem.title if problem.detail_is_ours else str(error)
+
+
+def headers_of(error: BaseException) -> dict[str, str]:
+    """Headers that belong to the status: Retry-After in whole seconds, the challenge, the closing."""
+    problem = problem_of(error)
+    headers = {}
+    if problem.status == 503:
+        headers["Retry-After"] = str(math.ceil(retry_after_seconds(error)))
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if problem.closes:
+        headers["Connection"] = "close"
+    return headers
+
+
+def retry_after_seconds(error: BaseException) -> float:
+    """When to come back, as the waiting line computed it where it did."""
+    computed: float | None = getattr(error, "retry_after_seconds", None)
+    return DEFAULT_RETRY_AFTER_SECONDS if computed is None else computed
+
+
+def problem_body(error: BaseException, request_id: str) -> dict[str, Any]:
+    """An RFC 9457 problem document."""
+    problem = problem_of(error)
+    body = {
+        **plain_problem(problem.status, problem.title, detail_of(error), request_id),
+        "type": f"urn:rotulo:problem:{problem.kind}",
+    }
+    if problem.status == 503:
+        body["retry_after_ms"] = round(retry_after_seconds(error) * 1000)
+    return body
+
+
+def plain_problem(status: int, title: str, detail: str, request_id: str) -> dict[str, Any]:
+    """A problem document for what HTTP itself names: 404, 405."""
+    return {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "request_id": request_id,
+    }

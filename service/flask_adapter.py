@@ -1,0 +1,107 @@
+"""A WSGI application under ASGI, with its requests truly concurrent.
+
+asgiref's own `WsgiToAsgi` runs every request on one thread (asgiref #347), so that a batcher behind it
+never sees two at once; with uvicorn's keep-alive it answers 500 to back-to-back requests (asgiref #491);
+it receives a body of any size, and never calls `close()` on the response (PEP 3333). This adapter keeps
+asgiref's translation of requests and its support for async views, and replaces the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
+from io import BytesIO
+from typing import Any
+
+from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.wsgi import WsgiToAsgi, WsgiToAsgiInstance
+
+from service.limits import Message, Receive, Scope, Send
+
+WsgiApplication = Callable[..., Iterable[bytes]]
+BodyReader = Callable[[Scope, Receive], AbstractAsyncContextManager[bytes]]
+
+# Where a view finds the request's ASGI `receive`, to learn that its client has left.
+RECEIVE_KEY = "asgi.receive"
+
+_BAD_HEADERS: list[Message] = [
+    {"type": "http.response.start", "status": 400, "headers": [(b"content-type", b"text/plain")]},
+    {"type": "http.response.body", "body": b"too many duplicate headers"},
+]
+
+
+class ConcurrentWsgiToAsgi(WsgiToAsgi):
+    """Carries any WSGI application, Flask's async views included, which run on the server's own loop.
+
+    Each request occupies one of `threads` threads until it is answered; more wait for a thread. A batcher
+    behind the application needs at least twice its largest batch of them, or the pool caps the batch.
+
+    `read_body` is an async context manager that gives the whole request body; what it raises (a body over
+    a limit, a client that left) passes through to the ASGI application outside.
+
+    A response with a Content-Length is sent in one piece from the loop; one without is streamed.
+    """
+
+    def __init__(self, wsgi_application: WsgiApplication, threads: int, read_body: BodyReader) -> None:
+        super().__init__(wsgi_application)
+        self._read_body = read_body
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="wsgi")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise ValueError("a WSGI application answers HTTP only; mount it inside an ASGI application")
+        async with self._read_body(scope, receive) as body:
+            exchange = _Exchange(self.wsgi_application, scope, receive, send)
+            # thread_sensitive=False: any thread of the pool, not asgiref's single one.
+            run = sync_to_async(exchange.run, thread_sensitive=False, executor=self._pool)
+            for message in await run(body):
+                await send(message)
+
+    def close(self) -> None:
+        """End the threads once their requests are answered."""
+        self._pool.shutdown(wait=False)
+
+
+class _Exchange(WsgiToAsgiInstance):
+    """One request and its response."""
+
+    def __init__(self, wsgi_application: WsgiApplication, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(wsgi_application)
+        self.scope = scope  # where asgiref's build_environ reads the headers
+        self._receive = receive
+        self._send = send
+
+    def run(self, body: bytes) -> list[Message]:
+        """Call the application, in a thread; returns what is left to send."""
+        try:
+            environ = self.build_environ(self.scope, BytesIO(body))
+        except ValueError:  # asgiref's limit on duplicate headers (CVE-2025-14550)
+            return _BAD_HEADERS
+        environ.setdefault("CONTENT_LENGTH", str(len(body)))  # absent when the body came in chunks
+        environ[RECEIVE_KEY] = self._receive
+        output = self.wsgi_application(environ, self.start_response)
+        try:
+            return self._response(output)
+        finally:
+            close = getattr(output, "close", None)
+            if close is not None:
+                close()
+
+    def _response(self, output: Iterable[bytes]) -> list[Message]:
+        if self.scope["method"] != "HEAD" and self.response_content_length is None:
+            return self._stream(output)
+        body = b"".join(output)[: self.response_content_length]
+        start: Message = self.response_start
+        return [start, {"type": "http.response.body", "body": body}]
+
+    def _stream(self, output: Iterable[bytes]) -> list[Message]:
+        send: Any = async_to_sync(self._send)
+        started = False
+        for chunk in output:
+            if not started:  # PEP 3333: headers are final with the first chunk, not before
+                send(self.response_start)
+                started = True
+            send({"type": "http.response.body", "body": chunk, "more_body": True})
+        end: Message = {"type": "http.response.body", "body": b""}
+        return [end] if started else [self.response_start, end]

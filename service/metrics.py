@@ -1,0 +1,78 @@
+"""What `/metrics` shows. Names follow Prometheus: base units (seconds, bytes), counters end in `_total`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from batching import Observer
+
+disable_created_metrics()  # a timestamp beside every counter would double the page
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+_SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256)
+
+
+class Metrics(Observer):
+    """One registry per service; it listens to the batchers of all models."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._requests = self._counter("http_requests", "HTTP requests answered", "route", "method", "status")
+        self._http_seconds = self._histogram("http_request_seconds", "first byte in, last byte out", "route")
+        self._batch_size = self._histogram("batch_size", "images in a batch", "model", buckets=_SIZES)
+        self._closed = self._counter("batches_closed", "batches by why they closed", "model", "reason")
+        self._queue_seconds = self._histogram("queue_wait_seconds", "an image's wait in the line", "model")
+        self._batch_seconds = self._histogram("batch_seconds", "time of a batch", "model")
+        self._predicted = self._counter("batch_predicted_seconds", "batch time as predicted", "model")
+        self._waiting = Gauge("rotulo_waiting", "images in the line", ["model"], registry=self._registry)
+        self._refused = self._counter("refused", "images refused before the line", "model", "reason")
+        self._abandoned = self._counter("abandoned", "images accepted and not answered", "model", "stage")
+
+    def watch(self, name: str, waiting: Callable[[], float]) -> None:
+        """Show a model's waiting line, read whenever the metrics are scraped."""
+        self._waiting.labels(name).set_function(waiting)
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """One HTTP request is done."""
+        self._requests.labels(route, method, status).inc()
+        self._http_seconds.labels(route).observe(seconds)
+
+    def batch_formed(self, name: str, size: int, reason: str, queue_seconds: Sequence[float]) -> None:
+        self._batch_size.labels(name).observe(size)
+        self._closed.labels(name, reason).inc()
+        observe = self._queue_seconds.labels(name).observe
+        for seconds in queue_seconds:
+            observe(seconds)
+
+    def batch_done(self, name: str, size: int, predicted_seconds: float, actual_seconds: float) -> None:  # noqa: ARG002
+        self._batch_seconds.labels(name).observe(actual_seconds)
+        self._predicted.labels(name).inc(predicted_seconds)
+
+    def refused(self, name: str, reason: str) -> None:
+        self._refused.labels(name, reason).inc()
+
+    def abandoned(self, name: str, stage: str) -> None:
+        self._abandoned.labels(name, stage).inc()
+
+    def text(self) -> bytes:
+        """The exposition format, version 0.0.4."""
+        return generate_latest(self._registry)
+
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        return Counter(f"rotulo_{name}", documentation, labels, registry=self._registry)
+
+    def _histogram(
+        self, name: str, documentation: str, *labels: str, buckets: Sequence[float] = _SECONDS
+    ) -> Histogram:
+        return Histogram(f"rotulo_{name}", documentation, labels, buckets=buckets, registry=self._registry)

@@ -1,0 +1,118 @@
+"""The JSON of the native routes: its documentation, and the functions that make it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from batching import Answered
+from models.manifest import Manifest
+from models.predictor import Prediction
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+_DIGITS = 6
+
+
+class ClassProbability(BaseModel):
+    """One class and how likely it is."""
+
+    label: str
+    index: int
+    confidence: Probability
+
+
+class PredictionPayload(BaseModel):
+    """One image's answer."""
+
+    label: str = Field(description="the likeliest class")
+    index: int = Field(description="its position among the model's classes")
+    confidence: Probability = Field(description="its calibrated probability")
+    uncertain: bool = Field(description="true where the confidence is below the model's threshold")
+    top: list[ClassProbability] = Field(description="the likeliest classes, likeliest first")
+
+
+class AnswerPayload(PredictionPayload):
+    """The answer to a request with one image."""
+
+    model: str
+    version: str
+
+
+class FailedPayload(BaseModel):
+    """An image, among several, that could not be classified."""
+
+    error: dict[str, Any] = Field(description="an RFC 9457 problem document")
+
+
+class AnswersPayload(BaseModel):
+    """The answer to a request with several images, in their order."""
+
+    model: str
+    version: str
+    predictions: list[PredictionPayload | FailedPayload]
+
+
+class ModelPayload(BaseModel):
+    """A model that is being served."""
+
+    name: str
+    version: str
+    classes: tuple[str, ...]
+    input_size: int = Field(description="side of the square input, in pixels")
+    resize: str
+    engine: str = Field(description="what runs the network, where and how precisely")
+    calibration: dict[str, Any]
+    metrics: dict[str, Any] = Field(description="measured after training, on the stored weights")
+    training: dict[str, Any]
+    weights_sha256: str
+
+
+class ModelsPayload(BaseModel):
+    """Every model that is being served."""
+
+    models: list[ModelPayload]
+
+
+def prediction_payload(prediction: Prediction, classes: tuple[str, ...], top_k: int) -> dict[str, Any]:
+    """A `PredictionPayload` as a dict; built by hand, since validation would cost more than the answer."""
+    return {
+        "label": classes[prediction.index],
+        "index": prediction.index,
+        "confidence": round(prediction.confidence, _DIGITS),
+        "uncertain": prediction.uncertain,
+        "top": [
+            {
+                "label": classes[index],
+                "index": index,
+                "confidence": round(float(prediction.probabilities[index]), _DIGITS),
+            }
+            for index in prediction.top(top_k)
+        ],
+    }
+
+
+def model_payload(manifest: Manifest, engine: str) -> ModelPayload:
+    """What `GET /v1/models/{model}` answers."""
+    return ModelPayload(
+        name=manifest.name,
+        version=manifest.version,
+        classes=manifest.classes,
+        input_size=manifest.preprocessing.size,
+        resize=manifest.preprocessing.resize,
+        engine=engine,
+        calibration=manifest.calibration.model_dump(),
+        metrics=manifest.metrics,
+        training=manifest.training,
+        weights_sha256=manifest.weights.sha256,
+    )
+
+
+def server_timing(decode_seconds: float, answered: Answered[Any]) -> str:
+    """A `Server-Timing` header: milliseconds, and the size of the batch that the image ran in."""
+    return (
+        f"decode;dur={decode_seconds * 1000:.2f}, "
+        f"queue;dur={answered.queue_seconds * 1000:.2f}, "
+        f"infer;dur={answered.batch_seconds * 1000:.2f}, "
+        f'batch;desc="{answered.batch_size}"'
+    )

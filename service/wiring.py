@@ -1,0 +1,151 @@
+"""The parts, put together: one Predictor and one Batcher per model, one device for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from batching import Answered, Batcher, BatchPolicy, Device
+from models import artifact, catalog
+from models.errors import BadArtifact, UnknownModel
+from models.images import Pixels
+from models.predictor import Prediction, Predictor
+from service.auth import AdminToken
+from service.decoding import Decoder
+from service.drain import Drain
+from service.limits import Intake
+from service.metrics import Metrics
+from service.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """One image's answer, with what its way here took."""
+
+    answered: Answered[Prediction]
+    decode_seconds: float
+
+    @property
+    def prediction(self) -> Prediction:
+        return self.answered.value
+
+
+class ServedModel:
+    """A model that answers: inspect, decode, wait in line, predict."""
+
+    def __init__(self, predictor: Predictor, decoder: Decoder, batcher: Batcher[Pixels, Prediction]) -> None:
+        self.predictor = predictor
+        self.batcher = batcher
+        self._decoder = decoder
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.predictor.manifest.classes
+
+    async def warm_up(self) -> None:
+        """Run, and time, batches of each size before the first request."""
+        size = self.predictor.manifest.preprocessing.size
+        await self.batcher.warm_up(np.zeros((size, size, 3), np.uint8))
+
+    async def classify(self, data: bytes) -> Classified:
+        """One encoded image. Raises ImageError before the line, and what `Batcher.submit` raises."""
+        self.batcher.admit()
+        started = time.perf_counter()
+        pixels = await self._decoder.decode(self.predictor, data)
+        decode_seconds = time.perf_counter() - started
+        return Classified(await self.batcher.submit(pixels), decode_seconds)
+
+    async def classify_all(self, images: Sequence[bytes]) -> list[Classified | Exception]:
+        """Several images, together; each has its own answer or its own error, in order.
+
+        Raises QueueFull for all of them when the line has no room for all.
+        """
+        self.batcher.admit(len(images))
+        results = await asyncio.gather(*map(self.classify, images), return_exceptions=True)
+        return [_error_or_answer(result) for result in results]
+
+
+class Service:
+    """What the routes work with."""
+
+    def __init__(self, settings: Settings, predictors: Sequence[Predictor]) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.intake = Intake(settings.max_body_bytes, settings.max_bytes_held)
+        self.admin_token = AdminToken(
+            settings.admin_token.get_secret_value() if settings.admin_token else None
+        )
+        self.drain = Drain(settings.drain_grace_seconds)
+        self._device = Device(settings.device)
+        self._decoder = Decoder(settings.threads, settings.max_waiting)
+        self.models: Mapping[str, ServedModel] = {
+            predictor.manifest.name: self._serve(predictor) for predictor in predictors
+        }
+
+    def _serve(self, predictor: Predictor) -> ServedModel:
+        name = predictor.manifest.name
+        policy = BatchPolicy(
+            latency_target_seconds=self.settings.latency_target_ms / 1000,
+            max_batch_size=self.settings.max_batch_size,
+            max_waiting=self.settings.max_waiting,
+        )
+        batcher: Batcher[Pixels, Prediction] = Batcher(
+            predictor.predict, policy, self._device, name=name, observer=self.metrics
+        )
+        self.metrics.watch(name, lambda: batcher.waiting)
+        return ServedModel(predictor, self._decoder, batcher)
+
+    def model(self, name: str) -> ServedModel:
+        """Raises UnknownModel."""
+        try:
+            return self.models[name]
+        except KeyError:
+            raise UnknownModel(f"no model is named {name!r}") from None
+
+    def not_ready(self) -> str | None:
+        """Why requests should go elsewhere, or None."""
+        return "draining" if self.drain.begun else None
+
+    def begin_drain(self) -> None:
+        """Start to stop; see `service.drain`."""
+        self.drain.begin(time.monotonic())
+
+    async def warm_up(self) -> None:
+        """Run every model once at each batch size, so that nobody waits for allocations or kernels."""
+        for model in self.models.values():
+            await model.warm_up()
+
+    async def close(self) -> None:
+        """Answer what was accepted, then end every thread."""
+        await asyncio.gather(*(model.batcher.drain() for model in self.models.values()))
+        self._device.close()
+        self._decoder.close()
+
+
+def load_predictors(settings: Settings) -> list[Predictor]:
+    """The newest version of every model in the models directory, on its engine, warmed up.
+
+    Raises BadArtifact where there is none, or one that must not be served.
+    """
+    found = catalog.find(settings.models_dir)
+    if not found:
+        raise BadArtifact(f"{settings.models_dir}: no models here")
+    return [_load(settings, name) for name in found]
+
+
+def _load(settings: Settings, name: str) -> Predictor:
+    from models.engines.torch_engine import TorchEngine  # torch takes seconds; --help should not
+
+    loaded = artifact.load(catalog.locate(settings.models_dir, name))
+    engine = TorchEngine(loaded, settings.device, settings.threads)
+    return Predictor(loaded.manifest, engine, settings.max_pixels)
+
+
+def _error_or_answer(result: Classified | BaseException) -> Classified | Exception:
+    if isinstance(result, BaseException) and not isinstance(result, Exception):
+        raise result  # a cancellation is not an answer
+    return result
