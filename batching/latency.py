@@ -4,7 +4,7 @@ Taken from Clockwork (OSDI 2020): inference time is predictable enough to plan w
 per batch size are the best predictor. From Clipper (NSDI 2017): plan with a high percentile, not the mean.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import groupby, pairwise
@@ -78,6 +78,12 @@ class LatencyModel:
         """Seconds within which 99 of 100 batches of ``size`` are expected to be done."""
         typical = self.typical(size)
         return typical + min(self._excess(size), typical)
+
+    def largest_within(self, seconds: float, most: int) -> int:
+        """The largest batch, up to ``most``, whose p99 is within this time; 0 if there is none."""
+        if self.p99(most) <= seconds:
+            return most
+        return bisect_right(range(1, most), seconds, key=self.p99)
 
     def observe(self, size: int, seconds: float) -> None:
         """Learn from a batch of ``size`` that took ``seconds``."""

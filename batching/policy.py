@@ -10,6 +10,8 @@ from batching.latency import LatencyModel
 from batching.waiting import AnyTicket, WaitingLine
 
 
+_EFFICIENT = 0.95
+
 class CloseReason(StrEnum):
     """Why a batch took no more."""
 
@@ -78,6 +80,7 @@ class BatchPolicy:
         now: float,
         device_wait_seconds: float,
         turn_wait_seconds: float = 0.0,
+        last_size: int = 1,
         count: int = 1,
     ) -> Refusal | None:
         """Why ``count`` requests due at ``deadline`` cannot be taken, or None if they can.
@@ -91,13 +94,15 @@ class BatchPolicy:
         if deadline <= now:
             return Refusal(RefusalReason.EXPIRED, 0.0)
         ahead = line.ahead_of(deadline)
-        full_batches, place = divmod(ahead + count - 1, self.max_batch_size)
+        full = self._full_size(latency)
+        full_batches, place = divmod(ahead + count - 1, full)
+        own_size = full if full_batches else max(place + 1, min(last_size, full))
         done = (
             now
             + device_wait_seconds
-            + full_batches * latency.typical(self.max_batch_size)
+            + full_batches * latency.typical(full)
             + (full_batches + 1) * turn_wait_seconds
-            + latency.p99(place + 1)
+            + latency.p99(own_size)
         )
         if len(line) + count > self.max_waiting:
             return Refusal(RefusalReason.FULL, max(done - deadline, device_wait_seconds))
@@ -119,18 +124,12 @@ class BatchPolicy:
         expired = line.expire(now)
         waiting = len(line)
         tickets = line.take(self.max_batch_size)
-        dropped: list[AnyTicket] = []
-        size = self._fitting(tickets, 0, latency, now)
-        if size < len(tickets):
-            start = self._cheapest_start(tickets, len(line), latency, now)
-            dropped = tickets[:start]
-            tickets = tickets[start:] + line.take(start)
-            size = max(1, self._fitting(tickets, 0, latency, now))
-            for ticket in tickets[size:]:
-                line.put_back(ticket)
-            del tickets[size:]
-        reason = self._reason(size, waiting - len(dropped), draining)
-        return ClosedBatch(tickets, reason, expired, dropped)
+        start, size = self._span(tickets, waiting, latency, now)
+        dropped = tickets[:start]
+        for ticket in tickets[start + size :]:
+            line.put_back(ticket)
+        reason = self._reason(size, waiting - start, draining)
+        return ClosedBatch(tickets[start : start + size], reason, expired, dropped)
 
     def _reason(self, size: int, available: int, draining: bool) -> CloseReason:
         if size == self.max_batch_size:
@@ -139,53 +138,35 @@ class BatchPolicy:
             return CloseReason.DEADLINE
         return CloseReason.DRAIN if draining else CloseReason.DEVICE_FREE
 
-    def _fitting(self, tickets: list[AnyTicket], start: int, latency: LatencyModel, now: float) -> int:
-        """The most of ``tickets[start:]`` that fit the deadline of the first of them; 0 if not even it."""
-        if start == len(tickets):
-            return 0
-        most = len(tickets) - start
-        slack = tickets[start].deadline - now
-        if latency.p99(most) <= slack:
-            return most
-        return bisect_right(range(1, most), slack, key=latency.p99)
+    def _full_size(self, latency: LatencyModel) -> int:
+        """The largest batch whose p99 is within the target at all."""
+        return max(1, latency.largest_within(self.latency_target_seconds, self.max_batch_size))
 
-    def _cheapest_start(
-        self, tickets: list[AnyTicket], behind: int, latency: LatencyModel, now: float
-    ) -> int:
-        """How many heads to give up so that fewest answers are lost. At least one ticket is left.
+    def _span(
+        self, tickets: list[AnyTicket], waiting: int, latency: LatencyModel, now: float
+    ) -> tuple[int, int]:
+        if not tickets:
+            return 0, 0
+        efficient = _EFFICIENT * self._rate(min(waiting, self._full_size(latency)), latency)
+        best = (0, 1)
+        for start, ticket in enumerate(tickets):
+            size = latency.largest_within(ticket.deadline - now, len(tickets) - start)
+            if size and self._rate(size, latency) >= efficient:
+                return start, size
+            if size and self._leaves_others_on_time(tickets, start, size, waiting, latency, now):
+                return start, size
+            if size > best[1]:
+                best = start, size
+        return best
 
-        From Nexus (SOSP 2019): a head whose little remaining time forces a small batch costs those behind it
-        more than its one answer. Here both are counted in answers: each head given up is one, and a small
-        batch costs what the device could have answered in the same time at full size, less what it does
-        answer; nothing if those behind it are still served in time.
-        """
-        best_start, best_loss = len(tickets) - 1, inf
-        for start in range(len(tickets)):
-            if start >= best_loss:
-                break
-            size = self._fitting(tickets, start, latency, now)
-            loss = start + self._loss(tickets, start, size, behind, latency, now)
-            if loss < best_loss:
-                best_start, best_loss = start, loss
-        return best_start
+    def _rate(self, size, latency):
+        t = latency.typical(size)
+        return size / t if t else inf
 
-    def _loss(
-        self,
-        tickets: list[AnyTicket],
-        start: int,
-        size: int,
-        behind: int,
-        latency: LatencyModel,
-        now: float,
-    ) -> float:
-        """Answers lost by running ``tickets[start:start + size]`` instead of a full batch."""
-        if size == 0:
-            return inf
-        left = tickets[start + size :]
-        if not left:
-            return 0.0
-        next_size = min(len(left) + behind, self.max_batch_size)
-        if now + latency.typical(size) + latency.p99(next_size) <= left[0].deadline:
-            return 0.0
-        full = min(len(tickets) + behind, self.max_batch_size)
-        return latency.typical(size) * full / latency.typical(full) - size
+    def _leaves_others_on_time(self, tickets, start, size, waiting, latency, now):
+        behind = start + size
+        if behind >= len(tickets):
+            return True
+        next_size = min(waiting - behind, self._full_size(latency))
+        done = now + latency.typical(size) + latency.p99(next_size)
+        return done <= tickets[behind].deadline

@@ -11,13 +11,14 @@ from batching.waiting import AnyTicket, WaitingLine
 class Lane(Generic[AnyTicket]):
     """One model's side of the schedule: its line, its policy and what it has learnt."""
 
-    __slots__ = ("draining", "latency", "line", "policy")
+    __slots__ = ("draining", "last_size", "latency", "line", "policy")
 
     def __init__(self, policy: BatchPolicy, latency: LatencyModel) -> None:
         self.policy = policy
         self.latency = latency
         self.line: WaitingLine[AnyTicket] = WaitingLine()
         self.draining = False
+        self.last_size = 1
 
     def next_batch_seconds(self) -> float:
         """How long the device will be with this model when its turn comes; 0 if nobody waits."""
@@ -66,6 +67,7 @@ class DeviceSchedule(Generic[AnyTicket]):
             now=now,
             device_wait_seconds=self._device_wait_seconds(now),
             turn_wait_seconds=sum(other.next_batch_seconds() for other in self._lanes if other is not lane),
+            last_size=lane.last_size,
             count=count,
         )
 
@@ -82,6 +84,7 @@ class DeviceSchedule(Generic[AnyTicket]):
     def start(self, lane: Lane[AnyTicket], size: int, now: float) -> None:
         """The device began a batch of this lane."""
         self.running = Running(lane, size, now, lane.latency.typical(size))
+        lane.last_size = size
         self._had_turn.add(lane)
         self._last = lane
 

@@ -1,0 +1,264 @@
+"""What would this load do? The very policy that serves, under a simulated clock."""
+
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from enum import StrEnum
+from heapq import heappop, heappush
+from math import exp, inf, log
+from random import Random
+from typing import Protocol
+
+from batching.latency import LatencyModel
+from batching.policy import BatchPolicy
+from batching.schedule import DeviceSchedule, Lane
+from batching.waiting import Ticket
+
+BatchSeconds = Callable[[int], float]
+
+
+class Routing(StrEnum):
+    """How requests are spread over replicas."""
+
+    RANDOM = "random"  # what a load balancer without knowledge does
+    LEAST_LOADED = "least_loaded"  # to whoever has fewest waiting and running
+
+
+@dataclass(slots=True)
+class Forecast:
+    """What came of the load. ``latencies`` are those of the answers given, in seconds, in order of
+    completion."""
+
+    target_seconds: float
+    seconds: float = 0.0
+    offered: int = 0
+    refused: int = 0
+    expired: int = 0
+    dropped: int = 0
+    batches: int = 0
+    busy_seconds: float = 0.0
+    latencies: "array[float]" = field(default_factory=lambda: array("d"))
+
+    @property
+    def answered(self) -> int:
+        return len(self.latencies)
+
+    @property
+    def on_time(self) -> int:
+        return sum(latency <= self.target_seconds for latency in self.latencies)
+
+    @property
+    def goodput(self) -> float:
+        """Answers within the target per second."""
+        return self.on_time / self.seconds
+
+    @property
+    def mean_batch(self) -> float:
+        return self.answered / self.batches if self.batches else 0.0
+
+    def latency_percentile(self, percent: float) -> float:
+        """Of the answers given; 0 if there are none."""
+        ordered = sorted(self.latencies)
+        return ordered[int(percent / 100 * (len(ordered) - 1))] if ordered else 0.0
+
+
+class Replica(Protocol):
+    """One server: a line and a device."""
+
+    wake_at: float  # when it next has something to do by itself; infinite if never
+
+    def offer(self, now: float) -> None:
+        """A request arrives."""
+
+    def wake(self, now: float) -> None:
+        """The clock has reached ``wake_at``."""
+
+    def load(self) -> int:
+        """Requests waiting and running."""
+
+
+class PolicyReplica:
+    """Our own server: `DeviceSchedule` driven as `Device` and `Batcher` drive it."""
+
+    def __init__(
+        self, policy: BatchPolicy, latency: LatencyModel, batch_seconds: BatchSeconds, forecast: Forecast
+    ) -> None:
+        self.wake_at = inf
+        self._forecast = forecast
+        self._batch_seconds = batch_seconds
+        self._policy = policy
+        self._lane: Lane[Ticket] = Lane(policy, deepcopy(latency))
+        self._schedule: DeviceSchedule[Ticket] = DeviceSchedule()
+        self._schedule.add(self._lane)
+        self._batch: list[Ticket] = []
+
+    def offer(self, now: float) -> None:
+        line, forecast = self._lane.line, self._forecast
+        forecast.expired += len(line.expire(now))
+        deadline = self._policy.deadline(now)
+        if self._schedule.refusal(self._lane, deadline, now=now):
+            forecast.refused += 1
+            return
+        line.offer(Ticket(now, deadline))
+        if self._schedule.running is None:
+            self._start(now)
+
+    def wake(self, now: float) -> None:
+        self._schedule.finish(now)
+        self._forecast.latencies.extend([now - ticket.offered for ticket in self._batch])
+        self._batch = []
+        self.wake_at = inf
+        self._start(now)
+
+    def load(self) -> int:
+        return len(self._lane.line) + len(self._batch)
+
+    def _start(self, now: float) -> None:
+        while not self._batch and (turn := self._schedule.close_next(now)):
+            lane, closed = turn
+            self._forecast.expired += len(closed.expired)
+            self._forecast.dropped += len(closed.dropped)
+            self._batch = closed.tickets
+        if self._batch:
+            size = len(self._batch)
+            seconds = self._batch_seconds(size)
+            self._schedule.start(self._lane, size, now)
+            self._forecast.batches += 1
+            self._forecast.busy_seconds += seconds
+            self.wake_at = now + seconds
+
+
+class FixedWaitReplica:
+    """What most servers do, for comparison: up to ``max_batch_size``, or what came within a fixed wait; nobody
+    refused."""
+
+    def __init__(
+        self, max_batch_size: int, wait_seconds: float, batch_seconds: BatchSeconds, forecast: Forecast
+    ) -> None:
+        self.wake_at = inf
+        self._max_batch_size = max_batch_size
+        self._wait_seconds = wait_seconds
+        self._batch_seconds = batch_seconds
+        self._forecast = forecast
+        self._line: deque[float] = deque()
+        self._batch: list[float] = []
+
+    def offer(self, now: float) -> None:
+        self._line.append(now)
+        if not self._batch:
+            self._start(now)
+
+    def wake(self, now: float) -> None:
+        self._forecast.latencies.extend([now - arrived for arrived in self._batch])
+        self._batch = []
+        self._start(now)
+
+    def load(self) -> int:
+        return len(self._line) + len(self._batch)
+
+    def _start(self, now: float) -> None:
+        if not self._line:
+            self.wake_at = inf
+        elif len(self._line) >= self._max_batch_size or now >= self._line[0] + self._wait_seconds:
+            size = min(len(self._line), self._max_batch_size)
+            self._batch = [self._line.popleft() for _ in range(size)]
+            seconds = self._batch_seconds(size)
+            self._forecast.batches += 1
+            self._forecast.busy_seconds += seconds
+            self.wake_at = now + seconds
+        else:
+            self.wake_at = self._line[0] + self._wait_seconds
+
+
+def simulate(
+    arrivals: Iterable[float],
+    policy: BatchPolicy,
+    latency: LatencyModel,
+    *,
+    batch_seconds: BatchSeconds | None = None,
+    replicas: int = 1,
+    routing: Routing = Routing.RANDOM,
+    seed: int = 0,
+) -> Forecast:
+    """Serve requests arriving at these ascending times (seconds) and say what came of them.
+
+    ``latency`` is what each replica knows at the start; it goes on learning. ``batch_seconds`` is how long
+    batches really take; by default drawn from ``latency``, see `drawn_from`. The same arguments give the same
+    forecast.
+    """
+    truth = batch_seconds or drawn_from(latency, seed)
+    forecast = Forecast(policy.latency_target_seconds)
+    servers = [PolicyReplica(policy, latency, truth, forecast) for _ in range(replicas)]
+    return run(arrivals, servers, forecast, routing, seed)
+
+
+def simulate_fixed_wait(
+    arrivals: Iterable[float],
+    *,
+    target_seconds: float,
+    batch_seconds: BatchSeconds,
+    wait_seconds: float = 0.010,
+    max_batch_size: int = 32,
+) -> Forecast:
+    """The same load on a server that waits for a fixed time and refuses nobody."""
+    forecast = Forecast(target_seconds)
+    server = FixedWaitReplica(max_batch_size, wait_seconds, batch_seconds, forecast)
+    return run(arrivals, [server], forecast)
+
+
+def run(
+    arrivals: Iterable[float],
+    servers: Sequence[Replica],
+    forecast: Forecast,
+    routing: Routing = Routing.RANDOM,
+    seed: int = 0,
+) -> Forecast:
+    """The simulated clock: offer each arrival to a server, wake servers in between and until all is done."""
+    route = _router(routing, servers, seed)
+    wakes: list[tuple[float, int]] = []
+
+    def wake_until(now: float) -> None:
+        while wakes and wakes[0][0] <= now:
+            at, index = heappop(wakes)
+            server = servers[index]
+            if server.wake_at == at:  # or else it has changed its mind since
+                server.wake(at)
+                if server.wake_at < inf:
+                    heappush(wakes, (server.wake_at, index))
+
+    now = 0.0
+    for now in arrivals:
+        wake_until(now)
+        forecast.offered += 1
+        index = route()
+        server = servers[index]
+        planned = server.wake_at
+        server.offer(now)
+        if server.wake_at != planned:
+            heappush(wakes, (server.wake_at, index))
+    forecast.seconds = now
+    wake_until(inf)
+    return forecast
+
+
+def _router(routing: Routing, servers: Sequence[Replica], seed: int) -> Callable[[], int]:
+    if len(servers) == 1:
+        return lambda: 0
+    if routing is Routing.LEAST_LOADED:
+        return lambda: min(range(len(servers)), key=lambda index: servers[index].load())
+    rng = Random(seed)  # noqa: S311
+    return lambda: rng.randrange(len(servers))
+
+
+def drawn_from(latency: LatencyModel, seed: int = 0) -> BatchSeconds:
+    """Log-normal batch times with the learnt typical value as median and the learnt p99."""
+    rng = Random(seed)  # noqa: S311
+
+    def batch_seconds(size: int) -> float:
+        typical = latency.typical(size)
+        sigma = log(latency.p99(size) / typical) / 2.326
+        return typical * exp(sigma * rng.gauss(0.0, 1.0))
+
+    return batch_seconds
