@@ -29,8 +29,8 @@ PROBLEM_TYPE = "application/problem+json"
 def create_app(service: Service) -> Edge:
     """Everything that answers HTTP, over one `Service`; its end of life closes the service."""
     flask = flask_app(service)
-    # Twice the largest batch, for every model: with fewer threads the pool would cap the batch.
-    threads = 2 * service.settings.max_batch_size * len(service.models)
+    # One batch that runs and one that waits, for two models: fewer threads would cap the batch.
+    threads = 4 * service.settings.max_batch_size
     adapter = ConcurrentWsgiToAsgi(flask, threads, service.intake.body)
 
     @asynccontextmanager

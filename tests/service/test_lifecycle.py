@@ -1,0 +1,129 @@
+"""The process as an operator sees it: flags, signals, exit codes."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ImageMaker
+
+ROOT = Path(__file__).parent.parent.parent
+PREDICT = "/v1/models/cifar10/predict"
+
+
+def command(*flags: str) -> list[str]:
+    return [sys.executable, "-m", "service", *flags]
+
+
+@contextmanager
+def started(*flags: str) -> Iterator[tuple[subprocess.Popen[str], int, str]]:
+    """A service process that listens, its port, and what it printed before."""
+    process = subprocess.Popen(
+        command("--port", "0", *flags), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    printed = ""
+    try:
+        while (found := re.search(r"running on http://127.0.0.1:(\d+)", printed)) is None:
+            line = process.stdout.readline()
+            assert line, printed
+            printed += line
+        yield process, int(found[1]), printed
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def post(port: int, image: bytes) -> int:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request("POST", PREDICT, image)
+        return connection.getresponse().status
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_answers_what_was_accepted_and_exits_with_0(
+    models_dir: Path, make_image: ImageMaker, number: signal.Signals
+) -> None:
+    with started("--models-dir", str(models_dir), "--drain-grace-seconds", "0.2") as (process, port, _):
+        with ThreadPoolExecutor(16) as pool:
+            accepted = [pool.submit(post, port, make_image(seed)) for seed in range(16)]
+            statuses = [accepted[0].result()]
+            process.send_signal(number)
+            statuses += [future.result() for future in accepted[1:]]
+        assert process.wait(30) == 0
+    assert statuses == [200] * 16
+
+
+def test_the_generated_admin_token_is_printed_once_and_stops_the_service(models_dir: Path) -> None:
+    with started("--models-dir", str(models_dir), "--drain-grace-seconds", "0") as (process, port, printed):
+        (token,) = re.findall(r"admin token, for this run: (\S+)", printed)
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            connection.request("POST", "/shutdown", headers={"Authorization": f"Bearer {token}"})
+            assert connection.getresponse().status == 202
+        assert process.wait(30) == 0
+
+
+def test_a_configured_admin_token_is_never_printed(models_dir: Path) -> None:
+    token = "configured-and-secret"
+    with started("--models-dir", str(models_dir), "--admin-token", token) as (_, __, printed):
+        assert token not in printed
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "named"),
+    [
+        (["--port", "99999"], {}, "--port"),
+        (["--prot", "1"], {}, "--prot"),
+        (["--max-waiting", "0"], {}, "--max-waiting"),
+        (["--admin-token", "short"], {}, "--admin-token"),
+        ([], {"ROTULO_PORT": "x"}, "ROTULO_PORT"),
+        ([], {"ROTULO_PRT": "1"}, "ROTULO_PRT"),
+        (["--models-dir", "/nowhere"], {}, "/nowhere"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(
+    flags: list[str], environment: dict[str, str], named: str
+) -> None:
+    result = subprocess.run(
+        command(*flags), cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert named in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_model_that_was_altered_stops_the_start_with_one_line(models_dir: Path, tmp_path: Path) -> None:
+    version = tmp_path / "cifar10" / "1"
+    version.mkdir(parents=True)
+    for file in (models_dir / "cifar10" / "1").iterdir():
+        (version / file.name).write_bytes(file.read_bytes())
+    manifest = json.loads((version / "model.json").read_text())
+    (version / "model.json").write_text(json.dumps({**manifest, "classes": manifest["classes"][:-1]}))
+    result = subprocess.run(command("--models-dir", str(tmp_path)), cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == ["rotulo: cifar10/1: the weights do not fit the network"]
+
+
+def test_a_port_in_use_is_not_a_success(models_dir: Path) -> None:
+    with started("--models-dir", str(models_dir)) as (_, port, __):
+        result = subprocess.run(
+            command("--models-dir", str(models_dir), "--port", str(port)),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr
