@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from batching import Answered
+from batching import Answered, BatchPolicy, LatencyPoint
 from models.manifest import Manifest
 from models.predictor import Prediction
 
@@ -53,6 +54,14 @@ class AnswersPayload(BaseModel):
     predictions: list[PredictionPayload | FailedPayload]
 
 
+class LatencyPayload(BaseModel):
+    """How long a batch of this size takes."""
+
+    size: int
+    typical_seconds: float
+    p99_seconds: float
+
+
 class ModelPayload(BaseModel):
     """A model that is being served."""
 
@@ -62,6 +71,10 @@ class ModelPayload(BaseModel):
     input_size: int = Field(description="side of the square input, in pixels")
     resize: str
     engine: str = Field(description="what runs the network, where and how precisely")
+    latency_target_ms: float
+    max_batch_size: int
+    max_waiting: int
+    latency: list[LatencyPayload] = Field(description="seconds of a batch, as learnt so far")
     calibration: dict[str, Any]
     metrics: dict[str, Any] = Field(description="measured after training, on the stored weights")
     training: dict[str, Any]
@@ -92,7 +105,9 @@ def prediction_payload(prediction: Prediction, classes: tuple[str, ...], top_k: 
     }
 
 
-def model_payload(manifest: Manifest, engine: str) -> ModelPayload:
+def model_payload(
+    manifest: Manifest, engine: str, policy: BatchPolicy, latency: Iterable[LatencyPoint]
+) -> ModelPayload:
     """What `GET /v1/models/{model}` answers."""
     return ModelPayload(
         name=manifest.name,
@@ -101,6 +116,13 @@ def model_payload(manifest: Manifest, engine: str) -> ModelPayload:
         input_size=manifest.preprocessing.size,
         resize=manifest.preprocessing.resize,
         engine=engine,
+        latency_target_ms=policy.latency_target_seconds * 1000,
+        max_batch_size=policy.max_batch_size,
+        max_waiting=policy.max_waiting,
+        latency=[
+            LatencyPayload(size=point.size, typical_seconds=point.typical, p99_seconds=point.p99)
+            for point in latency
+        ],
         calibration=manifest.calibration.model_dump(),
         metrics=manifest.metrics,
         training=manifest.training,

@@ -94,7 +94,8 @@ def predict_routes(service: Service) -> APIRouter:
 
 
 def _describe(model: ServedModel) -> ModelPayload:
-    return model_payload(model.predictor.manifest, model.predictor.engine.name)
+    predictor = model.predictor
+    return model_payload(predictor.manifest, predictor.engine.name, model.policy, model.latency_curve())
 
 
 def _answer(served: ServedModel, classified: Classified, top_k: int) -> Response:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from batching import Answered, Batcher, BatchPolicy, Device
+from batching import Answered, Batcher, BatchPolicy, Device, LatencyPoint
 from models import artifact, catalog
 from models.errors import BadArtifact, UnknownModel
 from models.images import Pixels
@@ -37,14 +37,27 @@ class Classified:
 class ServedModel:
     """A model that answers: inspect, decode, wait in line, predict."""
 
-    def __init__(self, predictor: Predictor, decoder: Decoder, batcher: Batcher[Pixels, Prediction]) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        policy: BatchPolicy,
+        decoder: Decoder,
+        batcher: Batcher[Pixels, Prediction],
+    ) -> None:
         self.predictor = predictor
+        self.policy = policy
         self.batcher = batcher
         self._decoder = decoder
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self.predictor.manifest.classes
+
+    def latency_curve(self) -> list[LatencyPoint]:
+        """Learnt seconds for batches of 1, 2, 4, ... and of the largest size."""
+        largest = self.policy.max_batch_size
+        sizes = {min(1 << power, largest) for power in range(largest.bit_length() + 1)}
+        return self.batcher.latency.curve(sorted(sizes))
 
     async def warm_up(self) -> None:
         """Run, and time, batches of each size before the first request."""
@@ -97,7 +110,7 @@ class Service:
             predictor.predict, policy, self._device, name=name, observer=self.metrics
         )
         self.metrics.watch(name, lambda: batcher.waiting)
-        return ServedModel(predictor, self._decoder, batcher)
+        return ServedModel(predictor, policy, self._decoder, batcher)
 
     def model(self, name: str) -> ServedModel:
         """Raises UnknownModel."""

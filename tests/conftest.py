@@ -31,7 +31,7 @@ def _no_settings_from_outside() -> None:
 
 @pytest.fixture(scope="session")
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models directory with `cifar10/1`: a real ResNet-18, seeded and not trained, small enough to be fast."""
+    """A models directory with `cifar10/1`: a real ResNet-18, seeded, not trained, and fast."""
     torch.manual_seed(0)
     network = resnet18.build(len(CLASSES), "stock")
     noise = torch.randn(64, 3, 32, 32)

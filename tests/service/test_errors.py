@@ -1,0 +1,54 @@
+"""Every exception that the code raises on purpose has one status."""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+from types import ModuleType
+
+import pytest
+
+import batching.errors
+import models.errors
+import service.errors
+from service.errors import PROBLEMS, detail_of, headers_of, problem_body, problem_of
+
+# Raised before anything is served: the process ends with the message, no response exists.
+BEFORE_SERVING = {models.errors.BadArtifact}
+
+
+def defined(module: ModuleType) -> list[type[Exception]]:
+    """The module's own exceptions that are raised themselves, not only through a subclass."""
+    found = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, Exception) and value.__module__ == module.__name__
+    ]
+    return [value for value in found if not value.__subclasses__() or value in PROBLEMS]
+
+
+@pytest.mark.parametrize("module", [batching.errors, models.errors, service.errors], ids=str)
+def test_every_exception_of_the_project_is_in_the_table(module: ModuleType) -> None:
+    assert set(defined(module)) - BEFORE_SERVING <= set(PROBLEMS)
+
+
+def test_what_is_not_in_the_table_is_our_fault_and_says_nothing() -> None:
+    for error in (KeyError("secret"), builtins.MemoryError("secret"), RuntimeError("secret")):
+        assert problem_of(error).status == 500
+        assert "secret" not in str(problem_body(error, "id"))
+
+
+def test_the_cause_of_a_failed_batch_does_not_reach_the_caller() -> None:
+    error = batching.errors.BatchFailed("cifar10", 3, "secret")
+    assert detail_of(error) == "Internal error"
+
+
+def test_a_refusal_says_when_to_come_back_in_seconds_and_in_milliseconds() -> None:
+    error = batching.errors.QueueFull("cifar10", retry_after_seconds=0.25)
+    assert headers_of(error) == {"Retry-After": "1"}
+    assert problem_body(error, "id")["retry_after_ms"] == 250
+
+
+def test_one_kind_of_problem_has_one_status_and_one_title() -> None:
+    described = {(problem.kind, problem.status, problem.title) for problem in PROBLEMS.values()}
+    assert len(described) == len({kind for kind, _, _ in described})

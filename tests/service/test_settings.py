@@ -1,0 +1,37 @@
+"""Settings come from flags, then the environment, then defaults; nonsense is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.settings import PREFIX, BadSettings, Settings, flag, read_settings
+
+
+def test_a_flag_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROTULO_PORT", "9001")
+    assert read_settings([]).port == 9001
+    assert read_settings(["--port", "9002"]).port == 9002
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_every_setting_is_described_and_refuses_nonsense_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    assert Settings.model_fields[name].description
+    if Settings.model_fields[name].annotation in (int, float):
+        monkeypatch.setenv(PREFIX + name.upper(), "nonsense")
+        with pytest.raises(BadSettings, match=f"{flag(name)} .*{PREFIX}{name.upper()}"):
+            read_settings([])
+
+
+def test_an_unknown_variable_with_our_prefix_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROTULO_MAX_BATCHSIZE", "8")
+    with pytest.raises(BadSettings, match="ROTULO_MAX_BATCHSIZE"):
+        read_settings([])
+
+
+def test_the_admin_token_does_not_show_when_the_settings_are_printed() -> None:
+    settings = read_settings(["--admin-token", "a-long-enough-secret"])
+    assert "a-long-enough-secret" not in repr(settings)
+    assert settings.admin_token is not None
+    assert settings.admin_token.get_secret_value() == "a-long-enough-secret"

@@ -1,0 +1,71 @@
+"""The house's law, read from the imports themselves."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = {"batching", "models", "train", "service", "loadtest"}
+ALLOWED = {
+    "batching": set[str](),
+    "models": set[str](),
+    "train": {"models"},
+    "service": {"batching", "models"},
+    "loadtest": set[str](),
+}
+# The forecast runs the service's own policy under a simulated clock.
+EXCEPTIONS = {("loadtest/plan.py", "batching")}
+
+
+def sources(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Top-level names of everything a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield (node.module or "").partition(".")[0]
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_a_package_imports_only_the_packages_it_may(package: str) -> None:
+    assert sources(package)
+    for path in sources(package):
+        name = path.relative_to(ROOT).as_posix()
+        for other in set(imported(path)) & PACKAGES - {package} - ALLOWED[package]:
+            assert (name, other) in EXCEPTIONS, f"{name} imports {other}"
+
+
+def test_batching_imports_the_standard_library_only() -> None:
+    for path in sources("batching"):
+        assert set(imported(path)) <= sys.stdlib_module_names | {"batching"}, path
+
+
+def test_models_know_nothing_of_http_and_the_service_nothing_of_training() -> None:
+    web = {"fastapi", "flask", "starlette", "uvicorn", "asgiref", "asyncio"}
+    for path in sources("models"):
+        assert not set(imported(path)) & web, path
+
+
+def test_settings_are_read_in_one_place() -> None:
+    readers = [path.name for path in sources("service") if "environ" in path.read_text()]
+    assert set(readers) <= {
+        "settings.py",
+        "flask_adapter.py",
+        "flask_routes.py",
+    }  # the latter: WSGI's environ
+
+
+def test_no_test_package_is_imported_by_the_product() -> None:
+    for package in PACKAGES:
+        for path in sources(package):
+            assert "tests" not in set(imported(path)), path
