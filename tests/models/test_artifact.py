@@ -1,0 +1,148 @@
+"""A model on disk: written whole, read with suspicion."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models import artifact, catalog
+from models.errors import BadArtifact, UnknownModel
+from tests.conftest import spec
+
+WEIGHTS = {"fc.weight": np.linspace(-1, 1, 20, dtype=np.float32), "count": np.array(3)}
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    return artifact.save(tmp_path, spec(), WEIGHTS)
+
+
+def edit(directory: Path, **changes: Any) -> None:
+    path = directory / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_what_was_saved_is_loaded(saved: Path) -> None:
+    loaded = artifact.load(saved)
+    assert saved.parts[-2:] == ("cifar10", "1")
+    assert dict(loaded.manifest) == {**dict(spec()), "format": 1, "weights": loaded.manifest.weights}
+    assert loaded.weights["fc.weight"].dtype == np.float16
+    assert np.array_equal(loaded.weights["fc.weight"], WEIGHTS["fc.weight"].astype(np.float16))
+    assert loaded.weights["count"] == 3
+
+
+def test_float32_is_kept_where_asked_for(tmp_path: Path) -> None:
+    loaded = artifact.load(artifact.save(tmp_path, spec(), WEIGHTS, dtype="float32"))
+    assert np.array_equal(loaded.weights["fc.weight"], WEIGHTS["fc.weight"])
+
+
+def test_a_version_is_never_overwritten(saved: Path) -> None:
+    before = (saved / "model.json").read_bytes()
+    with pytest.raises(BadArtifact, match="exists"):
+        artifact.save(saved.parent.parent, spec(), {})
+    assert (saved / "model.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_weights_that_are_not_finite_in_storage_are_not_saved(tmp_path: Path, value: float) -> None:
+    with pytest.raises(BadArtifact, match=r"fc\.weight"):
+        artifact.save(tmp_path, spec(), {"fc.weight": np.array([value], np.float32)})
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_save_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        artifact.save(tmp_path, spec(), WEIGHTS)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert catalog.find(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, "format"),
+        ({"unknown": 1}, "unknown"),
+        ({"classes": ["one"]}, "classes"),
+        ({"classes": ["one", "one"]}, "distinct"),
+        ({"name": "other"}, "other/1"),
+        ({"version": "2"}, "cifar10/2"),
+        ({"version": "../1"}, "version"),
+        ({"network": {"stem": "7x7"}}, "stem"),
+        ({"preprocessing": {"version": 9, "size": 32, "resize": "stretch"}}, "preprocessing"),
+        ({"normalisation": {"mean": [0, 0, 0], "std": [1, 1, 0]}}, "std"),
+        ({"calibration": {"temperature": 0}}, "temperature"),
+        ({"weights": {"file": "../../secret", "dtype": "float16", "sha256": "0" * 64}}, "weights.file"),
+        ({"weights": {"file": "weights.safetensors", "dtype": "float16", "sha256": "0" * 64}}, "checksum"),
+    ],
+)
+def test_a_manifest_that_does_not_match_is_refused_in_one_line(
+    saved: Path, changes: dict[str, Any], message: str
+) -> None:
+    edit(saved, **changes)
+    with pytest.raises(BadArtifact, match=message) as caught:
+        artifact.load(saved)
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(saved) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, "\x00", '{"format": NaN}'])
+def test_a_manifest_that_is_not_a_json_object_is_refused(saved: Path, text: str) -> None:
+    (saved / "model.json").write_text(text)
+    with pytest.raises(BadArtifact):
+        artifact.load(saved)
+
+
+def test_a_manifest_of_unreasonable_size_is_not_read(saved: Path) -> None:
+    (saved / "model.json").write_bytes(b" " * (artifact.MAX_MANIFEST_BYTES + 1))
+    with pytest.raises(BadArtifact, match="larger"):
+        artifact.load(saved)
+
+
+def test_every_flipped_byte_of_the_weights_is_noticed(saved: Path) -> None:
+    path = saved / "weights.safetensors"
+    good = path.read_bytes()
+    for position in range(len(good)):
+        path.write_bytes(good[:position] + bytes([good[position] ^ 1]) + good[position + 1 :])
+        with pytest.raises(BadArtifact, match="checksum"):
+            artifact.load(saved)
+
+
+def test_missing_or_truncated_weights_are_noticed(saved: Path) -> None:
+    path = saved / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(BadArtifact, match="checksum"):
+        artifact.load(saved)
+    path.unlink()
+    with pytest.raises(BadArtifact, match="No such file"):
+        artifact.load(saved)
+
+
+def test_the_newest_version_is_found_by_number_and_strangers_are_passed_over(saved: Path) -> None:
+    root = saved.parent.parent
+    for version in ("2", "10"):
+        shutil.copytree(saved, saved.parent / version)
+        edit(saved.parent / version, version=version)
+    for stranger in (".10-tmp", "latest", "0", "03"):
+        shutil.copytree(saved, saved.parent / stranger)
+    (root / "empty").mkdir()
+    (root / "README.md").write_text("")
+    assert catalog.find(root) == {"cifar10": ("1", "2", "10")}
+    assert catalog.locate(root, "cifar10").name == "10"
+    assert catalog.locate(root, "cifar10", "2").name == "2"
+
+
+def test_an_unknown_model_or_version_is_named(saved: Path) -> None:
+    with pytest.raises(UnknownModel, match="'nothing'"):
+        catalog.locate(saved.parent.parent, "nothing")
+    with pytest.raises(UnknownModel, match="'7'"):
+        catalog.locate(saved.parent.parent, "cifar10", "7")
+    assert catalog.find(saved / "nowhere") == {}

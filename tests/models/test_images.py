@@ -1,0 +1,207 @@
+"""The one preprocessing path: formats, colour modes, orientation, and everything hostile."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from models.errors import ImageError, ImageTooLarge, UndecodableImage, UnsupportedImage
+from models.images import MAX_JPEG_SCANS, Preprocessing, inspect, prepare
+from tests.conftest import SAMPLES, ImageMaker, png_header
+
+STRETCH = Preprocessing(size=32, resize="stretch")
+CROP = Preprocessing(size=32, resize="crop")
+
+
+def encoded(image: Image.Image, format_: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format_, **options)
+    return buffer.getvalue()
+
+
+def halves(width: int = 64, height: int = 64) -> Image.Image:
+    """Left half red, right half blue."""
+    image = Image.new("RGB", (width, height), "blue")
+    image.paste("red", (0, 0, width // 2, height))
+    return image
+
+
+@pytest.mark.parametrize("name", ["cat.jpg", "cat-32.jpg", "cat-32.png", "cat-face.webp"])
+@pytest.mark.parametrize("preprocessing", [STRETCH, CROP])
+def test_real_photographs_become_uint8_squares(name: str, preprocessing: Preprocessing) -> None:
+    pixels = prepare((SAMPLES / name).read_bytes(), preprocessing)
+    assert pixels.shape == (32, 32, 3)
+    assert pixels.dtype == np.uint8
+    assert pixels.std() > 10
+
+
+def test_pixels_at_the_target_size_are_left_as_they_are(make_image: ImageMaker) -> None:
+    data = make_image(5, (32, 32), "PNG")
+    assert np.array_equal(prepare(data, STRETCH), np.asarray(Image.open(io.BytesIO(data))))
+
+
+def test_stretching_uses_the_whole_picture_and_cropping_its_centre() -> None:
+    framed = Image.new("RGB", (300, 200), "red")
+    framed.paste("blue", (50, 0, 250, 200))  # the centre square is blue
+    assert prepare(encoded(framed), STRETCH)[:, 0, 0].min() == 255
+    assert prepare(encoded(framed), CROP)[:, :, 0].max() == 0
+
+
+def test_cropping_is_torchvisions_evaluation_preset(make_image: ImageMaker) -> None:
+    from torchvision.transforms import v2
+
+    data = make_image(1, (400, 320), "PNG")
+    preset = v2.Compose([v2.Resize(256), v2.CenterCrop(224)])
+    expected = np.asarray(preset(Image.open(io.BytesIO(data)))).astype(int)
+    got = prepare(data, Preprocessing(size=224, resize="crop")).astype(int)
+    assert np.abs(got - expected).mean() < 1.5
+
+
+@pytest.mark.parametrize(
+    ("format_", "mode"),
+    [
+        *(("PNG", mode) for mode in ("1", "L", "LA", "P", "RGB", "RGBA")),
+        *(("JPEG", mode) for mode in ("L", "RGB", "CMYK")),
+        *(("WEBP", mode) for mode in ("RGB", "RGBA")),
+    ],
+)
+def test_every_colour_mode_shows_the_same_picture(format_: str, mode: str) -> None:
+    image = Image.new("L", (64, 64), 255)
+    image.paste(0, (0, 0, 32, 64))
+    pixels = prepare(encoded(image.convert("RGB").convert(mode), format_), STRETCH)
+    assert pixels[:, :14].max() < 25
+    assert pixels[:, 18:].min() > 230
+
+
+def test_sixteen_bit_grey_is_scaled_and_not_clipped() -> None:
+    ramp = np.linspace(0, 65535, 32 * 32).astype(np.uint16).reshape(32, 32)
+    pixels = prepare(encoded(Image.fromarray(ramp)), STRETCH)
+    assert np.array_equal(pixels[..., 0], (ramp >> 8).astype(np.uint8))
+
+
+def test_hidden_colour_under_full_transparency_is_white() -> None:
+    hidden = Image.new("RGBA", (32, 32), (10, 200, 30, 0))
+    assert prepare(encoded(hidden), STRETCH).min() == 255
+
+
+def test_a_transparent_palette_entry_is_white() -> None:
+    palette = Image.new("P", (32, 32), 0)
+    palette.putpalette([200, 10, 10])
+    assert prepare(encoded(palette, transparency=0), STRETCH).min() == 255
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("preprocessing", [STRETCH, CROP])
+def test_exif_orientation_is_applied(orientation: int, preprocessing: Preprocessing) -> None:
+    from PIL import ImageOps
+
+    stored = halves(80, 64)
+    stored.putpixel((0, 0), (0, 255, 0))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(stored, exif=exif)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert (
+        np.abs(
+            prepare(data, preprocessing).astype(int) - prepare(encoded(upright), preprocessing).astype(int)
+        ).max()
+        <= 2
+    )
+
+
+def test_a_nonsense_orientation_or_a_corrupt_exif_block_is_ignored() -> None:
+    upright = prepare(encoded(halves()), STRETCH)
+    exif = Image.Exif()
+    exif[0x0112] = 99
+    assert np.array_equal(prepare(encoded(halves(), exif=exif), STRETCH), upright)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of it, which is right
+        for block in (b"Exif\0\0" + b"\xff" * 64, b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0"):
+            jpeg = encoded(halves(32, 32), "JPEG", exif=block, quality=100, subsampling=0)
+            assert np.abs(prepare(jpeg, STRETCH).astype(int) - upright).max() < 8
+
+
+def test_an_animation_is_its_first_frame() -> None:
+    frames = [Image.new("RGB", (32, 32), "red"), Image.new("RGB", (32, 32), "blue")]
+    for format_ in ("PNG", "WEBP"):
+        data = encoded(frames[0], format_, save_all=True, append_images=frames[1:])
+        assert prepare(data, STRETCH)[0, 0, 0] > 250
+
+
+@pytest.mark.parametrize(
+    "magic", [b"GIF89a", b"BM", b"%PDF", b"II*\0", b"8BPS", b"%!PS", b"<svg", b"SIMPLE", b"", b"\0"]
+)
+def test_other_formats_are_refused_by_their_first_bytes(magic: bytes) -> None:
+    with pytest.raises(UnsupportedImage):
+        prepare(magic + bytes(256), STRETCH)
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(100_000, 100_000), (13_300, 13_300), (9_400, 9_400), (5001, 5000)]
+)
+def test_too_many_pixels_are_refused_from_the_header(width: int, height: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ImageTooLarge):
+            inspect(png_header(width, height))
+
+
+def test_as_many_pixels_as_allowed_are_accepted(make_image: ImageMaker) -> None:
+    data = make_image(0, (40, 30))
+    assert prepare(data, STRETCH, max_pixels=1200).shape == (32, 32, 3)
+    with pytest.raises(ImageTooLarge):
+        prepare(data, STRETCH, max_pixels=1199)
+
+
+def test_a_jpeg_with_too_many_scans_is_refused_before_it_is_decoded(make_image: ImageMaker) -> None:
+    progressive = encoded(Image.open(io.BytesIO(make_image(0, (64, 64)))), "JPEG", progressive=True)
+    assert prepare(progressive, STRETCH).shape == (32, 32, 3)
+    scan = progressive[progressive.rindex(b"\xff\xda") : -2]
+    with pytest.raises(UndecodableImage, match="scans"):
+        inspect(progressive[:-2] + scan * MAX_JPEG_SCANS + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP"])
+def test_a_file_cut_anywhere_is_an_error_or_the_whole_picture(make_image: ImageMaker, format_: str) -> None:
+    data = make_image(2, (48, 48), format_)
+    whole = prepare(data, STRETCH)
+    for length in range(len(data)):
+        try:
+            assert np.array_equal(prepare(data[:length], STRETCH), whole), length
+        except ImageError:
+            continue
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP"])
+def test_bytes_after_the_image_are_ignored(make_image: ImageMaker, format_: str) -> None:
+    data = make_image(2, (48, 48), format_)
+    assert np.array_equal(prepare(data + b"PK\x03\x04 and more", STRETCH), prepare(data, STRETCH))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=300))
+def test_random_bytes_are_refused(data: bytes) -> None:
+    with pytest.raises(ImageError):
+        prepare(data, STRETCH)
+
+
+@settings(max_examples=400, deadline=None)
+@given(data=st.data())
+@pytest.mark.filterwarnings("ignore")
+def test_a_damaged_image_is_pixels_or_an_image_error_and_says_nothing_of_the_decoder(
+    make_image: ImageMaker, data: st.DataObject
+) -> None:
+    image = bytearray(make_image(7, (48, 48), data.draw(st.sampled_from(["PNG", "JPEG", "WEBP"]))))
+    for _ in range(data.draw(st.integers(1, 8))):
+        image[data.draw(st.integers(0, len(image) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        outcome = str(prepare(bytes(image), STRETCH).shape)
+    except ImageError as error:
+        outcome = str(error)
+    assert "0x" not in outcome
