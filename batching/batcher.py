@@ -8,10 +8,11 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from batching.device import Device
 from batching.errors import BatcherClosed, BatchFailed, DeadlineExceeded, QueueFull, WrongResultCount
+from batching.lane import ClosedBatch, Lane
 from batching.latency import LatencyModel
 from batching.observer import Observer
-from batching.policy import BatchPolicy, ClosedBatch, RefusalReason
-from batching.schedule import Lane, Running
+from batching.policy import BatchPolicy, RefusalReason
+from batching.schedule import Running
 from batching.waiting import Ticket
 
 Item = TypeVar("Item")

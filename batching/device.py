@@ -9,8 +9,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Protocol
 
-from batching.policy import ClosedBatch
-from batching.schedule import DeviceSchedule, Lane, Running
+from batching.lane import ClosedBatch, Lane
+from batching.schedule import DeviceSchedule, Running
 
 Work = Callable[[], Any]
 Done = Callable[[Any], None]

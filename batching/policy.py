@@ -1,23 +1,24 @@
-"""The decisions: whom to admit, how large a batch, whom to give up. Pure: time is an argument."""
+"""The decisions: whom to admit, how large a batch, whom to give up. Pure: numbers in, numbers out."""
 
-from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import inf, isfinite
-from typing import Generic
+from math import inf, isfinite, sqrt
+from typing import NamedTuple
 
 from batching.latency import LatencyModel
-from batching.waiting import AnyTicket, WaitingLine
 
+_EFFICIENT = (
+    0.95  # of the throughput at full size: below it, a batch costs more than the head it was kept for
+)
 
-_EFFICIENT = 0.95
 
 class CloseReason(StrEnum):
     """Why a batch took no more."""
 
     FULL = "full"  # it has the largest size allowed
     DEVICE_FREE = "device_free"  # it took everybody waiting
-    DEADLINE = "deadline"  # one more would have put the earliest deadline at risk
+    DEADLINE = "deadline"  # one more would have put the earliest deadline in it at risk
     DRAIN = "drain"  # it took everybody left in a line that is closing
 
 
@@ -30,20 +31,13 @@ class RefusalReason(StrEnum):
     CLOSED = "closed"  # the batcher takes no more
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    reason: RefusalReason
-    retry_after_seconds: float
+class Ahead(NamedTuple):
+    """What lies between a newcomer and its answer."""
 
-
-@dataclass(frozen=True, slots=True)
-class ClosedBatch(Generic[AnyTicket]):
-    """One look at the line when the device came free: who is served, and who was given up."""
-
-    tickets: list[AnyTicket]
-    reason: CloseReason
-    expired: list[AnyTicket]
-    dropped: list[AnyTicket]
+    requests: int  # of the same model, to be served before it
+    device_seconds: float  # until the running batch is done; 0 if none runs
+    turn_seconds: float = 0.0  # what other models run before each batch of this one
+    last_size: int = 1  # of the batch of this model formed last
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,102 +65,80 @@ class BatchPolicy:
         """When the answer is due for a request that arrived then."""
         return arrived + min(timeout_seconds, self.latency_target_seconds)
 
-    def refusal(
-        self,
-        line: WaitingLine[AnyTicket],
-        latency: LatencyModel,
-        deadline: float,
-        *,
-        now: float,
-        device_wait_seconds: float,
-        turn_wait_seconds: float = 0.0,
-        last_size: int = 1,
-        count: int = 1,
-    ) -> Refusal | None:
-        """Why ``count`` requests due at ``deadline`` cannot be taken, or None if they can.
-
-        ``device_wait_seconds``: until the batch now running is done. ``turn_wait_seconds``: what other
-        models on the device run before each batch of this one. A request that finds the device idle and
-        nobody waiting is always taken: nothing is lost, and the model learns when the device is fast again.
-
-        From Clockwork (OSDI 2020): refuse on arrival what would be late, so that what is accepted is on time.
-        """
-        if deadline <= now:
-            return Refusal(RefusalReason.EXPIRED, 0.0)
-        ahead = line.ahead_of(deadline)
-        full = self._full_size(latency)
-        full_batches, place = divmod(ahead + count - 1, full)
-        own_size = full if full_batches else max(place + 1, min(last_size, full))
-        done = (
-            now
-            + device_wait_seconds
-            + full_batches * latency.typical(full)
-            + (full_batches + 1) * turn_wait_seconds
-            + latency.p99(own_size)
-        )
-        if len(line) + count > self.max_waiting:
-            return Refusal(RefusalReason.FULL, max(done - deadline, device_wait_seconds))
-        nothing_ahead = not (ahead or device_wait_seconds or turn_wait_seconds)
-        if done <= deadline or nothing_ahead:
-            return None
-        return Refusal(RefusalReason.DEADLINE, done - deadline)
-
-    def close_batch(
-        self, line: WaitingLine[AnyTicket], latency: LatencyModel, *, now: float, draining: bool = False
-    ) -> ClosedBatch[AnyTicket]:
-        """Take the next batch from the line for a device that is free.
-
-        The batch is the largest whose p99 meets the earliest deadline in it (Clockwork). It never waits for
-        more to come: while the device is busy the line grows, and this is what fills batches (Triton's
-        rule, without its delay; Symphony would hold a batch back, which pays for many devices, not for
-        one).
-        """
-        expired = line.expire(now)
-        waiting = len(line)
-        tickets = line.take(self.max_batch_size)
-        start, size = self._span(tickets, waiting, latency, now)
-        dropped = tickets[:start]
-        for ticket in tickets[start + size :]:
-            line.put_back(ticket)
-        reason = self._reason(size, waiting - start, draining)
-        return ClosedBatch(tickets[start : start + size], reason, expired, dropped)
-
-    def _reason(self, size: int, available: int, draining: bool) -> CloseReason:
-        if size == self.max_batch_size:
-            return CloseReason.FULL
-        if size < available:
-            return CloseReason.DEADLINE
-        return CloseReason.DRAIN if draining else CloseReason.DEVICE_FREE
-
-    def _full_size(self, latency: LatencyModel) -> int:
-        """The largest batch whose p99 is within the target at all."""
+    def full_size(self, latency: LatencyModel) -> int:
+        """The largest batch worth forming: of any larger one, the p99 alone exceeds the target."""
         return max(1, latency.largest_within(self.latency_target_seconds, self.max_batch_size))
 
-    def _span(
-        self, tickets: list[AnyTicket], waiting: int, latency: LatencyModel, now: float
+    def done_after(self, ahead: Ahead, latency: LatencyModel) -> float:
+        """Seconds within which a newcomer is promised its answer.
+
+        From Clockwork (OSDI 2020): predict on arrival, refuse what would be late, and what is accepted is
+        on time. The newcomer's own batch is expected to fill while it waits: up to the size of the batch
+        before it or, if there are full ones ahead, to the full size; otherwise the line would admit requests
+        which leave, when their turn comes, only time for a small batch. The margins of the p99 add up as
+        independent errors do, by the square root of the number of batches.
+        """
+        full = self.full_size(latency)
+        full_batches, place = divmod(ahead.requests, full)
+        own_size = full if full_batches else max(place + 1, min(ahead.last_size, full))
+        own_seconds = latency.typical(own_size)
+        margin = latency.p99(own_size) - own_seconds
+        batches = full_batches + (2 if ahead.device_seconds else 1)
+        return (
+            ahead.device_seconds
+            + full_batches * latency.typical(full)
+            + (full_batches + 1) * ahead.turn_seconds
+            + own_seconds
+            + margin * sqrt(batches)
+        )
+
+    def next_batch(
+        self, deadlines: Sequence[float], waiting: int, latency: LatencyModel, now: float
     ) -> tuple[int, int]:
-        if not tickets:
-            return 0, 0
-        efficient = _EFFICIENT * self._rate(min(waiting, self._full_size(latency)), latency)
-        best = (0, 1)
-        for start, ticket in enumerate(tickets):
-            size = latency.largest_within(ticket.deadline - now, len(tickets) - start)
-            if size and self._rate(size, latency) >= efficient:
-                return start, size
-            if size and self._leaves_others_on_time(tickets, start, size, waiting, latency, now):
-                return start, size
-            if size > best[1]:
-                best = start, size
-        return best
+        """Who makes up the next batch, for a device that is free: (heads to give up, size).
 
-    def _rate(self, size, latency):
-        t = latency.typical(size)
-        return size / t if t else inf
+        ``deadlines`` are the earliest of the ``waiting``, ascending, at most ``max_batch_size`` and at least
+        one. The size is at least 1.
 
-    def _leaves_others_on_time(self, tickets, start, size, waiting, latency, now):
-        behind = start + size
-        if behind >= len(tickets):
-            return True
-        next_size = min(waiting - behind, self._full_size(latency))
-        done = now + latency.typical(size) + latency.p99(next_size)
-        return done <= tickets[behind].deadline
+        The batch is the largest whose p99 meets the earliest deadline in it (Clockwork). It never waits for
+        more to come: the line grows while the device is busy, and this is what fills batches (Triton's
+        rule, without its delay). Symphony (2023) would hold a batch back; that pays for a cluster, which can
+        give the device to another model meanwhile.
+
+        From Nexus (SOSP 2019): under backlog, a head with so little time left that its batch would be
+        inefficient is given up. Kept, it would make those behind it late as well, their batches would
+        shrink in turn, and throughput would fall to that of batches of one.
+        """
+        everybody = len(deadlines)
+        if now + latency.p99(everybody) <= deadlines[0]:
+            return 0, everybody
+        enough = _EFFICIENT * _throughput(min(waiting, self.full_size(latency)), latency)
+        for start, deadline in enumerate(deadlines):
+            size = latency.largest_within(deadline - now, everybody - start)
+            if size and _throughput(size, latency) >= enough:
+                return start, size
+            done = now + latency.typical(size)
+            rest = deadlines[start + size :]
+            if size and self._are_on_time(rest, waiting - start - size, latency, done):
+                return start, size
+        return self._last_chance(deadlines, latency, now)
+
+    def _are_on_time(
+        self, deadlines: Sequence[float], waiting: int, latency: LatencyModel, now: float
+    ) -> bool:
+        """Whether a batch as large as they can form would be on time for the first of them."""
+        size = min(waiting, self.full_size(latency))
+        return not deadlines or now + latency.p99(size) <= deadlines[0]
+
+    def _last_chance(self, deadlines: Sequence[float], latency: LatencyModel, now: float) -> tuple[int, int]:
+        """No promise can be kept any more: give up heads until the rest would typically be on time."""
+        everybody = len(deadlines)
+        for start, deadline in enumerate(deadlines):
+            if now + latency.typical(everybody - start) <= deadline:
+                return start, everybody - start
+        return everybody - 1, 1
+
+
+def _throughput(size: int, latency: LatencyModel) -> float:
+    seconds = latency.typical(size)
+    return size / seconds if seconds else inf

@@ -3,27 +3,8 @@
 from dataclasses import dataclass
 from typing import Generic
 
-from batching.latency import LatencyModel
-from batching.policy import BatchPolicy, ClosedBatch, Refusal
-from batching.waiting import AnyTicket, WaitingLine
-
-
-class Lane(Generic[AnyTicket]):
-    """One model's side of the schedule: its line, its policy and what it has learnt."""
-
-    __slots__ = ("draining", "last_size", "latency", "line", "policy")
-
-    def __init__(self, policy: BatchPolicy, latency: LatencyModel) -> None:
-        self.policy = policy
-        self.latency = latency
-        self.line: WaitingLine[AnyTicket] = WaitingLine()
-        self.draining = False
-        self.last_size = 1
-
-    def next_batch_seconds(self) -> float:
-        """How long the device will be with this model when its turn comes; 0 if nobody waits."""
-        waiting = min(len(self.line), self.policy.max_batch_size)
-        return self.latency.typical(waiting) if waiting else 0.0
+from batching.lane import ClosedBatch, Lane, Refusal
+from batching.waiting import AnyTicket
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +41,12 @@ class DeviceSchedule(Generic[AnyTicket]):
         self, lane: Lane[AnyTicket], deadline: float, *, now: float, count: int = 1
     ) -> Refusal | None:
         """Why the lane cannot take ``count`` requests due at ``deadline``, or None if it can."""
-        return lane.policy.refusal(
-            lane.line,
-            lane.latency,
+        others = [other.next_batch_seconds() for other in self._lanes if other is not lane]
+        return lane.refusal(
             deadline,
             now=now,
-            device_wait_seconds=self._device_wait_seconds(now),
-            turn_wait_seconds=sum(other.next_batch_seconds() for other in self._lanes if other is not lane),
-            last_size=lane.last_size,
+            device_seconds=self._device_seconds(now),
+            turn_seconds=sum(others),
             count=count,
         )
 
@@ -79,7 +58,7 @@ class DeviceSchedule(Generic[AnyTicket]):
         lane = self._next_lane()
         if lane is None:
             return None
-        return lane, lane.policy.close_batch(lane.line, lane.latency, now=now, draining=lane.draining)
+        return lane, lane.close_batch(now)
 
     def start(self, lane: Lane[AnyTicket], size: int, now: float) -> None:
         """The device began a batch of this lane."""
@@ -98,7 +77,7 @@ class DeviceSchedule(Generic[AnyTicket]):
             running.lane.latency.observe(running.size, now - running.started)
         return running
 
-    def _device_wait_seconds(self, now: float) -> float:
+    def _device_seconds(self, now: float) -> float:
         """Until the running batch is done; an overdue one is expected to need as long again as it is late."""
         if self.running is None:
             return 0.0

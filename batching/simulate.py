@@ -11,9 +11,10 @@ from math import exp, inf, log
 from random import Random
 from typing import Protocol
 
+from batching.lane import Lane
 from batching.latency import LatencyModel
 from batching.policy import BatchPolicy
-from batching.schedule import DeviceSchedule, Lane
+from batching.schedule import DeviceSchedule
 from batching.waiting import Ticket
 
 BatchSeconds = Callable[[int], float]
@@ -117,7 +118,7 @@ class PolicyReplica:
 
     def _start(self, now: float) -> None:
         while not self._batch and (turn := self._schedule.close_next(now)):
-            lane, closed = turn
+            _, closed = turn
             self._forecast.expired += len(closed.expired)
             self._forecast.dropped += len(closed.dropped)
             self._batch = closed.tickets

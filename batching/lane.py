@@ -1,0 +1,82 @@
+"""One model's side of a device: its line, its policy, and what it has learnt."""
+
+from dataclasses import dataclass
+from typing import Generic
+
+from batching.latency import LatencyModel
+from batching.policy import Ahead, BatchPolicy, CloseReason, RefusalReason
+from batching.waiting import AnyTicket, WaitingLine
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    reason: RefusalReason
+    retry_after_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedBatch(Generic[AnyTicket]):
+    """One look at the line: who is served, and who was given up."""
+
+    tickets: list[AnyTicket]
+    reason: CloseReason
+    expired: list[AnyTicket]  # their deadline has passed
+    dropped: list[AnyTicket]  # they have too little time left
+
+
+class Lane(Generic[AnyTicket]):
+    """Applies the policy to the line."""
+
+    __slots__ = ("draining", "last_size", "latency", "line", "policy")
+
+    def __init__(self, policy: BatchPolicy, latency: LatencyModel) -> None:
+        self.policy = policy
+        self.latency = latency
+        self.line: WaitingLine[AnyTicket] = WaitingLine()
+        self.draining = False
+        self.last_size = 1
+
+    def next_batch_seconds(self) -> float:
+        """How long the device will be with this model when its turn comes; 0 if nobody waits."""
+        waiting = min(len(self.line), self.policy.max_batch_size)
+        return self.latency.typical(waiting) if waiting else 0.0
+
+    def refusal(
+        self, deadline: float, *, now: float, device_seconds: float, turn_seconds: float, count: int
+    ) -> Refusal | None:
+        """Why ``count`` requests due at ``deadline`` cannot be taken, or None if they can.
+
+        A request with nothing ahead of it is always taken, whatever the prediction: nothing is lost, and this
+        is how the model learns that the device has become faster.
+        """
+        if deadline <= now:
+            return Refusal(RefusalReason.EXPIRED, 0.0)
+        waiting = len(self.line)
+        ahead = Ahead(self.line.ahead_of(deadline) + count - 1, device_seconds, turn_seconds, self.last_size)
+        late_seconds = now + self.policy.done_after(ahead, self.latency) - deadline
+        if waiting + count > self.policy.max_waiting:
+            return Refusal(RefusalReason.FULL, max(late_seconds, device_seconds))
+        if late_seconds > 0 and any(ahead[:3]):
+            return Refusal(RefusalReason.DEADLINE, late_seconds)
+        return None
+
+    def close_batch(self, now: float) -> ClosedBatch[AnyTicket]:
+        """Take the next batch out of the line; empty if all who waited had expired."""
+        expired = self.line.expire(now)
+        waiting = len(self.line)
+        if not waiting:
+            return ClosedBatch([], CloseReason.DEVICE_FREE, expired, [])
+        tickets = self.line.take(self.policy.max_batch_size)
+        deadlines = [ticket.deadline for ticket in tickets]
+        start, size = self.policy.next_batch(deadlines, waiting, self.latency, now)
+        for ticket in tickets[start + size :]:
+            self.line.put_back(ticket)
+        reason = self._reason(size, waiting - start)
+        return ClosedBatch(tickets[start : start + size], reason, expired, tickets[:start])
+
+    def _reason(self, size: int, available: int) -> CloseReason:
+        if size == self.policy.max_batch_size:
+            return CloseReason.FULL
+        if size < available:
+            return CloseReason.DEADLINE
+        return CloseReason.DRAIN if self.draining else CloseReason.DEVICE_FREE
