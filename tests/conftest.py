@@ -6,7 +6,7 @@ import io
 import os
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,11 @@ import torch
 from PIL import Image
 
 from models import artifact, resnet18
+from models.engines.torch_engine import TorchEngine
 from models.images import Preprocessing
 from models.manifest import Calibration, ModelSpec, Network, Normalisation
+from models.predictor import Predictor
+from tests.live import LiveService, serve
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SAMPLES = Path(__file__).parent.parent / "loadtest" / "samples"
@@ -45,6 +48,20 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("models")
     artifact.save(root, spec(), {name: value.numpy() for name, value in network.state_dict().items()})
     return root
+
+
+@pytest.fixture(scope="session")
+def predictor(models_dir: Path) -> Predictor:
+    """The real model of `models_dir` on its real engine."""
+    loaded = artifact.load(models_dir / "cifar10" / "1")
+    return Predictor(loaded.manifest, TorchEngine(loaded, "cpu", threads=2))
+
+
+@pytest.fixture(scope="session")
+def live(predictor: Predictor) -> Iterator[LiveService]:
+    """One running service with that model, shared by the tests that leave it as they found it."""
+    with serve([predictor]) as running:
+        yield running
 
 
 def spec(name: str = "cifar10", version: str = "1") -> ModelSpec:

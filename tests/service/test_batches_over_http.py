@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import ImageMaker
+from tests.live import LiveService, Response, multipart, serve
 from tests.service.fakes import FaultyEngine, HeldEngine, predictor_on
-from tests.service.live import LiveService, Response, multipart, serve
 
 NATIVE = "/v1/models/cifar10/predict"
 
@@ -139,7 +139,7 @@ async def _ask_and_maybe_leave(port: int, image: bytes, leaves: bool) -> bytes |
 
 
 async def test_answers_are_never_swapped_while_callers_come_and_go(make_image: ImageMaker) -> None:
-    """2,000 distinct images, 64 at a time, a third of whose callers hang up."""
+    """10,000 distinct images, 64 at a time, a third of whose callers hang up."""
     with serve([predictor_on(FaultyEngine())]) as running:
         rng = random.Random(1)
         gate = asyncio.Semaphore(64)
@@ -153,7 +153,7 @@ async def test_answers_are_never_swapped_while_callers_come_and_go(make_image: I
             confidence = str(round(expected.confidence, 6)).encode()  # type: ignore[union-attr]
             return answer is None or b'"confidence":' + confidence in answer
 
-        assert all(await asyncio.gather(*(one(seed, rng.random() < 1 / 3) for seed in range(2000))))
+        assert all(await asyncio.gather(*(one(seed, rng.random() < 1 / 3) for seed in range(10_000))))
         await asyncio.to_thread(wait_until_waiting, running, 0)
         assert running.service.intake.bytes_held == 0
 

@@ -8,7 +8,7 @@ import pytest
 
 from models.predictor import Predictor
 from tests.conftest import CLASSES, ImageMaker, png_header
-from tests.service.live import TOKEN, LiveService, multipart, send, serve
+from tests.live import TOKEN, LiveService, multipart, send, serve
 
 
 def test_files_are_answered_in_order_in_the_old_shape(

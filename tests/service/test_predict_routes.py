@@ -9,7 +9,7 @@ import pytest
 
 from models.predictor import Prediction, Predictor
 from tests.conftest import CLASSES, SAMPLES, ImageMaker, png_header
-from tests.service.live import LiveService, Response, multipart
+from tests.live import LiveService, Response, multipart
 
 PREDICT = "/v1/models/cifar10/predict"
 
