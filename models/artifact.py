@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from models.errors import BadArtifact
-from models.manifest import Manifest, ModelSpec, WeightsFile
+from models.manifest import Export, Manifest, ModelSpec, WeightsFile
 
 Weights = dict[str, NDArray[Any]]
 
@@ -32,8 +32,9 @@ MAX_MANIFEST_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class Artifact:
-    """A checked model: its manifest and its weights by parameter name, in their stored dtype."""
+    """A checked model: where it is, its manifest, and its weights by parameter name in their stored dtype."""
 
+    directory: Path
     manifest: Manifest
     weights: Weights
 
@@ -61,7 +62,7 @@ def save(
     staging = Path(tempfile.mkdtemp(prefix=f".{spec.version}-", dir=target.parent))
     try:
         _write_synced(staging / manifest.weights.file, data)
-        _write_synced(staging / MANIFEST_FILE, manifest.model_dump_json(indent=2).encode() + b"\n")
+        _write_manifest(staging, manifest)
         staging.chmod(0o755)  # mkdtemp's 0700 would hide the model from the user who serves it
         staging.rename(target)
     except BaseException:
@@ -75,16 +76,38 @@ def load(directory: Path) -> Artifact:
     """Read and check the model in `directory` (`.../name/version`); raises BadArtifact in one line."""
     manifest = load_manifest(directory)
     path = directory / manifest.weights.file
-    data = _read(path)
-    if hashlib.sha256(data).hexdigest() != manifest.weights.sha256:
-        raise BadArtifact(f"{path}: the checksum differs from the one in {MANIFEST_FILE}")
+    data = read_checked(path, manifest.weights.sha256)
     try:
         weights = safetensors.numpy.load(data)
     except Exception as error:  # the file matched its checksum, so it was written wrong
         raise BadArtifact(f"{path}: not a safetensors file") from error
     for name in _not_finite(weights):
         raise BadArtifact(f"{path}: {name} is not finite")
-    return Artifact(manifest, weights)
+    return Artifact(directory, manifest, weights)
+
+
+def add_export(directory: Path, export: Export, contents: Mapping[str, bytes]) -> None:
+    """Put an export beside a model's weights, in place of an earlier one for the same engine and precision.
+
+    The files go first and `model.json` last, in one rename: a service never sees an export half written.
+    """
+    manifest = load_manifest(directory)
+    others = [
+        other
+        for other in manifest.exports
+        if (other.engine, other.precision) != (export.engine, export.precision)
+    ]
+    for name, data in contents.items():
+        _replace(directory / name, data)
+    _write_manifest(directory, manifest.model_copy(update={"exports": (*others, export)}))
+
+
+def read_checked(path: Path, sha256: str) -> bytes:
+    """A file's bytes; raises BadArtifact when they do not hash to `sha256`."""
+    data = _read(path)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise BadArtifact(f"{path}: the checksum differs from the one in {MANIFEST_FILE}")
+    return data
 
 
 def load_manifest(directory: Path) -> Manifest:
@@ -135,6 +158,20 @@ def _one_line(error: Exception) -> str:
         where = ".".join(str(part) for part in first["loc"])
         return f"{where}: {first['msg']}" if where else str(first["msg"])
     return str(error).splitlines()[0]
+
+
+def _write_manifest(directory: Path, manifest: Manifest) -> None:
+    _replace(directory / MANIFEST_FILE, manifest.model_dump_json(indent=2).encode() + b"\n")
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write the file whole, or leave the old one."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        _write_synced(temporary, data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _write_synced(path: Path, data: bytes) -> None:

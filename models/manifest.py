@@ -13,6 +13,8 @@ VERSION_PATTERN = r"^[1-9][0-9]{0,8}$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Version = Annotated[str, Field(pattern=VERSION_PATTERN)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ExportFile = Annotated[str, Field(pattern=r"^openvino-[a-z0-9]+\.(xml|bin)$")]
 PerChannel = tuple[float, float, float]
 
 
@@ -54,7 +56,24 @@ class WeightsFile(_Frozen):
 
     file: Literal["weights.safetensors"] = "weights.safetensors"
     dtype: Literal["float16", "float32"]
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256
+
+
+class Export(_Frozen):
+    """The same network made ready for one engine at one precision, and what that cost, as measured.
+
+    Accuracies are on the validation split, through the service's own preprocessing; `accuracy_loss` is
+    against the stored weights in fp32, so 0.003 is 0.3 points. An export has a calibration of its own.
+    """
+
+    engine: Literal["openvino"]
+    precision: Literal["int8", "bf16"]
+    files: dict[ExportFile, Sha256] = Field(description="beside model.json; empty where the weights serve")
+    calibration: Calibration
+    accuracy: float = Field(ge=0, le=1)
+    accuracy_loss: float = Field(ge=-1, le=1)
+    ece: float = Field(ge=0, le=1)
+    metrics: dict[str, Any] = Field(default_factory=dict, description="reported, and used for nothing")
 
 
 class ModelSpec(_Frozen):
@@ -82,3 +101,4 @@ class Manifest(ModelSpec):
 
     format: Literal[1] = 1
     weights: WeightsFile
+    exports: tuple[Export, ...] = ()

@@ -13,7 +13,7 @@ from models import images
 from models.engines.protocol import Engine, Logits
 from models.errors import BadOutput
 from models.images import Pixels
-from models.manifest import Manifest
+from models.manifest import Calibration, Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,24 @@ class Prediction:
 
 
 class Predictor:
-    """A model ready to answer: its manifest, its engine and the preprocessing that belongs to them."""
+    """A model ready to answer: its manifest, its engine and the preprocessing that belongs to them.
+
+    `calibration` is the engine's own; the manifest's is that of the stored weights in fp32.
+    `engine_reason` says why this engine was chosen.
+    """
 
     def __init__(
-        self, manifest: Manifest, engine: Engine, max_pixels: int = images.DEFAULT_MAX_PIXELS
+        self,
+        manifest: Manifest,
+        engine: Engine,
+        calibration: Calibration | None = None,
+        max_pixels: int = images.DEFAULT_MAX_PIXELS,
+        engine_reason: str = "asked for",
     ) -> None:
         self.manifest = manifest
         self.engine = engine
+        self.calibration = calibration or manifest.calibration
+        self.engine_reason = engine_reason
         self._max_pixels = max_pixels
 
     def inspect(self, data: bytes) -> Image.Image:
@@ -57,7 +68,7 @@ class Predictor:
         return self._predictions(self.engine.logits(np.stack(batch)))
 
     def _predictions(self, logits: Logits) -> list[Prediction | BadOutput]:
-        calibration = self.manifest.calibration
+        calibration = self.calibration
         probabilities = softmax(logits, calibration.temperature)
         indices = probabilities.argmax(axis=1)
         confidences = probabilities[np.arange(len(indices)), indices]

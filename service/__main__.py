@@ -41,8 +41,9 @@ def _greet(service: Service) -> None:
     settings = service.settings
     url = f"http://{settings.host}:{settings.port}"
     for model in service.models.values():
-        manifest = model.predictor.manifest
-        print(f"serving {manifest.name}/{manifest.version} on {model.predictor.engine.name}")
+        predictor = model.predictor
+        name, version = predictor.manifest.name, predictor.manifest.version
+        print(f"serving {name}/{version} on {predictor.engine.name} ({predictor.engine_reason})")
     if service.admin_token.generated:
         print(f"admin token, for this run: {service.admin_token.value}")
     print("try:")

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from batching import Answered, BatchPolicy, LatencyPoint
-from models.manifest import Manifest
-from models.predictor import Prediction
+from models.predictor import Prediction, Predictor
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 _DIGITS = 6
@@ -71,6 +70,7 @@ class ModelPayload(BaseModel):
     input_size: int = Field(description="side of the square input, in pixels")
     resize: str
     engine: str = Field(description="what runs the network, where and how precisely")
+    engine_reason: str = Field(description="why this engine and this precision")
     latency_target_ms: float
     max_batch_size: int
     max_waiting: int
@@ -105,17 +105,17 @@ def prediction_payload(prediction: Prediction, classes: tuple[str, ...], top_k: 
     }
 
 
-def model_payload(
-    manifest: Manifest, engine: str, policy: BatchPolicy, latency: Iterable[LatencyPoint]
-) -> ModelPayload:
+def model_payload(predictor: Predictor, policy: BatchPolicy, latency: Iterable[LatencyPoint]) -> ModelPayload:
     """What `GET /v1/models/{model}` answers."""
+    manifest = predictor.manifest
     return ModelPayload(
         name=manifest.name,
         version=manifest.version,
         classes=manifest.classes,
         input_size=manifest.preprocessing.size,
         resize=manifest.preprocessing.resize,
-        engine=engine,
+        engine=predictor.engine.name,
+        engine_reason=predictor.engine_reason,
         latency_target_ms=policy.latency_target_seconds * 1000,
         max_batch_size=policy.max_batch_size,
         max_waiting=policy.max_waiting,
@@ -123,7 +123,7 @@ def model_payload(
             LatencyPayload(size=point.size, typical_seconds=point.typical, p99_seconds=point.p99)
             for point in latency
         ],
-        calibration=manifest.calibration.model_dump(),
+        calibration=predictor.calibration.model_dump(),
         metrics=manifest.metrics,
         training=manifest.training,
         weights_sha256=manifest.weights.sha256,

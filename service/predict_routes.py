@@ -94,8 +94,7 @@ def predict_routes(service: Service) -> APIRouter:
 
 
 def _describe(model: ServedModel) -> ModelPayload:
-    predictor = model.predictor
-    return model_payload(predictor.manifest, predictor.engine.name, model.policy, model.latency_curve())
+    return model_payload(model.predictor, model.policy, model.latency_curve())
 
 
 def _answer(served: ServedModel, classified: Classified, top_k: int) -> Response:

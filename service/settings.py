@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -38,6 +38,13 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     models_dir: Path = Field(default=SHIPPED_MODELS, description="directory that holds name/version/")
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N")
+    engine: Literal["auto", "torch", "openvino"] = Field(default="auto", description="what runs the network")
+    precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
+        default="auto", description="auto: the fastest whose measured loss of accuracy is allowed"
+    )
+    max_accuracy_loss_points: float = Field(
+        default=0.3, ge=0, le=100, description="what auto may lose against fp32, in points of accuracy"
+    )
     threads: int = Field(
         default_factory=available_cpus, ge=1, le=1024, description="threads of the network and of decoding"
     )

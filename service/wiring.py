@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from batching import Answered, Batcher, BatchPolicy, Device, LatencyPoint
-from models import artifact, catalog
+from models import catalog, loader
+from models.engines.choice import Wish
 from models.errors import BadArtifact, UnknownModel
 from models.images import Pixels
 from models.predictor import Prediction, Predictor
@@ -147,15 +148,11 @@ def load_predictors(settings: Settings) -> list[Predictor]:
     found = catalog.find(settings.models_dir)
     if not found:
         raise BadArtifact(f"{settings.models_dir}: no models here")
-    return [_load(settings, name) for name in found]
-
-
-def _load(settings: Settings, name: str) -> Predictor:
-    from models.engines.torch_engine import TorchEngine  # torch takes seconds; --help should not
-
-    loaded = artifact.load(catalog.locate(settings.models_dir, name))
-    engine = TorchEngine(loaded, settings.device, settings.threads)
-    return Predictor(loaded.manifest, engine, settings.max_pixels)
+    wish = Wish(settings.device, settings.engine, settings.precision, settings.max_accuracy_loss_points / 100)
+    return [
+        loader.load(catalog.locate(settings.models_dir, name), wish, settings.threads, settings.max_pixels)
+        for name in found
+    ]
 
 
 def _error_or_answer(result: Classified | BaseException) -> Classified | Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from models import artifact, catalog
 from models.errors import BadArtifact, UnknownModel
+from models.manifest import Calibration, Export
 from tests.conftest import spec
 
 WEIGHTS = {"fc.weight": np.linspace(-1, 1, 20, dtype=np.float32), "count": np.array(3)}
@@ -30,7 +32,12 @@ def edit(directory: Path, **changes: Any) -> None:
 def test_what_was_saved_is_loaded(saved: Path) -> None:
     loaded = artifact.load(saved)
     assert saved.parts[-2:] == ("cifar10", "1")
-    assert dict(loaded.manifest) == {**dict(spec()), "format": 1, "weights": loaded.manifest.weights}
+    assert dict(loaded.manifest) == {
+        **dict(spec()),
+        "format": 1,
+        "weights": loaded.manifest.weights,
+        "exports": (),
+    }
     assert loaded.weights["fc.weight"].dtype == np.float16
     assert np.array_equal(loaded.weights["fc.weight"], WEIGHTS["fc.weight"].astype(np.float16))
     assert loaded.weights["count"] == 3
@@ -53,6 +60,37 @@ def test_weights_that_are_not_finite_in_storage_are_not_saved(tmp_path: Path, va
     with pytest.raises(BadArtifact, match=r"fc\.weight"):
         artifact.save(tmp_path, spec(), {"fc.weight": np.array([value], np.float32)})
     assert not list(tmp_path.rglob("*.json"))
+
+
+EXPORT = Export(
+    engine="openvino",
+    precision="int8",
+    files={"openvino-int8.xml": hashlib.sha256(b"graph").hexdigest()},
+    calibration=Calibration(temperature=2.0),
+    accuracy=0.9,
+    accuracy_loss=0.001,
+    ece=0.01,
+)
+
+
+def test_an_export_is_added_beside_the_weights_and_replaces_its_like(saved: Path) -> None:
+    artifact.add_export(saved, EXPORT, {"openvino-int8.xml": b"an older graph"})
+    artifact.add_export(saved, EXPORT.model_copy(update={"ece": 0.02}), {"openvino-int8.xml": b"graph"})
+    (export,) = artifact.load(saved).manifest.exports
+    assert export.ece == 0.02
+    assert artifact.read_checked(saved / "openvino-int8.xml", export.files["openvino-int8.xml"]) == b"graph"
+    assert {path.name for path in saved.iterdir()} == {
+        "model.json",
+        "weights.safetensors",
+        "openvino-int8.xml",
+    }
+
+
+def test_an_export_that_was_altered_is_noticed(saved: Path) -> None:
+    artifact.add_export(saved, EXPORT, {"openvino-int8.xml": b"graph"})
+    (saved / "openvino-int8.xml").write_bytes(b"grapf")
+    with pytest.raises(BadArtifact, match="checksum"):
+        artifact.read_checked(saved / "openvino-int8.xml", EXPORT.files["openvino-int8.xml"])
 
 
 def test_a_save_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,41 @@
+"""A model directory -> a Predictor on the engine chosen for this machine."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from models import artifact, images
+from models.artifact import Artifact
+from models.engines import Engine
+from models.engines.choice import Choice, Wish, choose
+from models.predictor import Predictor
+
+
+def load(
+    directory: Path, wish: Wish, threads: int = 1, max_pixels: int = images.DEFAULT_MAX_PIXELS
+) -> Predictor:
+    """Check the model, choose its engine, and make it ready; raises BadArtifact in one line."""
+    loaded = artifact.load(directory)
+    choice = choose(loaded.manifest, wish, _openvino_capabilities())
+    engine = _engine(loaded, choice, wish.device, threads)
+    return Predictor(loaded.manifest, engine, choice.calibration, max_pixels, choice.reason)
+
+
+def _openvino_capabilities() -> frozenset[str]:
+    if find_spec("openvino") is None:
+        return frozenset()
+    from models.engines.openvino_engine import capabilities
+
+    return capabilities()
+
+
+def _engine(loaded: Artifact, choice: Choice, device: str, threads: int) -> Engine:
+    # Imported where they are chosen: either takes seconds, and torch may not be installed.
+    if choice.engine == "torch":
+        from models.engines.torch_engine import TorchEngine
+
+        return TorchEngine(loaded, device, threads)
+    from models.engines.openvino_engine import OpenVinoEngine
+
+    return OpenVinoEngine(loaded, choice, threads)

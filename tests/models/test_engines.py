@@ -1,0 +1,133 @@
+"""Every engine computes the same network, and the choice between them is explained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import artifact, loader
+from models.artifact import Artifact
+from models.engines.choice import Wish, choose
+from models.engines.openvino_engine import OpenVinoEngine, capabilities
+from models.engines.torch_engine import TorchEngine
+from models.errors import BadArtifact
+from models.manifest import Calibration, Export, Manifest, Network, WeightsFile
+from tests.conftest import SAMPLES, spec
+
+ALL = frozenset({"fp32", "bf16", "int8"})
+
+
+def export(precision: str, loss: float) -> Export:
+    return Export(
+        engine="openvino",
+        precision=precision,  # type: ignore[arg-type]
+        files={},
+        calibration=Calibration(temperature=2.0),
+        accuracy=0.9,
+        accuracy_loss=loss,
+        ece=0.01,
+    )
+
+
+def manifest(*exports: Export) -> Manifest:
+    return Manifest(**dict(spec()), weights=WeightsFile(dtype="float16", sha256="0" * 64), exports=exports)
+
+
+@pytest.mark.parametrize(
+    ("exports", "wish", "capable", "expected"),
+    [
+        ([export("int8", 0.002)], Wish(), ALL, "openvino int8"),
+        ([export("int8", 0.002)], Wish(max_accuracy_loss=0.001), ALL, "openvino fp32"),
+        ([export("int8", 0.004), export("bf16", 0)], Wish(), ALL, "openvino bf16"),
+        ([export("int8", 0)], Wish(), frozenset({"fp32"}), "openvino fp32"),
+        ([export("int8", 0)], Wish(), frozenset(), "torch fp32"),
+        ([export("int8", 0)], Wish(engine="torch"), ALL, "torch fp32"),
+        ([export("int8", 0)], Wish(device="cuda:1"), ALL, "torch fp16"),
+        ([export("int8", 0.5)], Wish(precision="int8"), frozenset({"fp32"}), "openvino int8"),
+        ([], Wish(precision="fp32"), ALL, "openvino fp32"),
+        ([], Wish(), ALL, "openvino fp32"),
+    ],
+)
+def test_auto_takes_the_fastest_that_the_processor_has_and_that_loses_little(
+    exports: list[Export], wish: Wish, capable: frozenset[str], expected: str
+) -> None:
+    choice = choose(manifest(*exports), wish, capable)
+    assert f"{choice.engine} {choice.precision}" == expected
+    assert choice.reason
+
+
+def test_an_export_is_served_with_its_own_calibration() -> None:
+    choice = choose(manifest(export("int8", 0)), Wish(), ALL)
+    assert choice.calibration == Calibration(temperature=2.0)
+
+
+def test_the_choice_says_what_was_passed_over_and_why() -> None:
+    reason = choose(manifest(export("int8", 0.01)), Wish(), ALL).reason
+    assert "loses 1.00 points of accuracy where 0.30 are allowed" in reason
+
+
+def test_a_precision_that_was_never_exported_cannot_be_asked_for() -> None:
+    with pytest.raises(BadArtifact, match="not int8"):
+        choose(manifest(), Wish(precision="int8"), ALL)
+
+
+@pytest.fixture(scope="module", params=["stock", "3x3"])
+def loaded(request: pytest.FixtureRequest, models_dir: Path) -> Artifact:
+    """The test model, and the same with the other stem and its weights."""
+    original = artifact.load(models_dir / "cifar10" / "1")
+    if request.param == "stock":
+        return original
+    small = {**original.weights, "conv1.weight": original.weights["conv1.weight"][:, :, 2:5, 2:5]}
+    changed = original.manifest.model_copy(update={"network": Network(stem="3x3")})
+    return Artifact(original.directory, changed, small)
+
+
+def test_openvino_computes_what_torch_computes(loaded: Artifact) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    choice = choose(loaded.manifest, Wish(precision="fp32"), ALL)
+    expected = TorchEngine(loaded).logits(pixels)
+    got = OpenVinoEngine(loaded, choice).logits(pixels)
+    assert got.dtype == expected.dtype == np.float32
+    assert np.abs(got - expected).max() < 1e-3
+
+
+def test_an_openvino_answer_survives_the_next_batch(loaded: Artifact) -> None:
+    engine = OpenVinoEngine(loaded, choose(loaded.manifest, Wish(precision="fp32"), ALL))
+    rng = np.random.default_rng(0)
+    first = engine.logits(rng.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8))
+    kept = first.copy()
+    engine.logits(rng.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8))
+    assert np.array_equal(first, kept)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda weights: {name: value for name, value in weights.items() if name != "layer3.1.bn2.bias"},
+        lambda weights: {**weights, "extra.weight": np.zeros(3, np.float16)},
+        lambda weights: {**weights, "fc.weight": weights["fc.weight"][:-1]},
+        lambda weights: {**weights, "layer1.0.conv1.weight": weights["layer1.0.conv1.weight"][:, :-1]},
+    ],
+)
+def test_weights_of_another_network_are_refused_by_both_engines(loaded: Artifact, damage: object) -> None:
+    damaged = Artifact(loaded.directory, loaded.manifest, damage(loaded.weights))  # type: ignore[operator]
+    with pytest.raises(BadArtifact, match="do not fit the network"):
+        OpenVinoEngine(damaged, choose(damaged.manifest, Wish(precision="fp32"), ALL))
+    with pytest.raises(BadArtifact, match="do not fit the network"):
+        TorchEngine(damaged)
+
+
+def test_a_model_is_loaded_on_the_engine_asked_for(models_dir: Path) -> None:
+    directory = models_dir / "cifar10" / "1"
+    image = (SAMPLES / "cat.jpg").read_bytes()
+    answers = []
+    for wish in (Wish(engine="torch"), Wish(engine="openvino"), Wish()):
+        predictor = loader.load(directory, wish)
+        answers += predictor.predict([predictor.prepare(image)])
+    assert len({answer.index for answer in answers}) == 1  # type: ignore[union-attr]
+
+
+def test_this_processor_runs_fp32() -> None:
+    assert "fp32" in capabilities()
