@@ -1,0 +1,168 @@
+"""`python -m train`: train, fine-tune, evaluate, import. Exit codes: 0, 1 (one line of why), 2 usage, 130."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from models.catalog import SHIPPED_MODELS
+from models.errors import RotuloModelError
+from models.images import Preprocessing
+from models.manifest import Normalisation
+from train import evaluate, initial, run
+from train.distributed import join
+from train.errors import TrainError
+from train.import_weights import import_weights
+from train.publish import Publication
+from train.recipe import RECIPES, Recipe, at_size
+
+RUNS = Path("runs")
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rotulo"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; returns its exit code."""
+    commands = {"evaluate": _evaluate, "import": _import}
+    command = commands.get(arguments[0], _train) if arguments else _train
+    try:
+        command(arguments if command is _train else arguments[1:])
+    except (TrainError, RotuloModelError, OSError) as error:
+        return _fail(str(error))
+    except ValidationError as error:
+        first = error.errors()[0]
+        return _fail(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
+    except KeyboardInterrupt:
+        print("stopped; --resume continues", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _fail(why: str) -> int:
+    print(f"error: {why}", file=sys.stderr)
+    return 1
+
+
+def _train(arguments: Sequence[str]) -> None:
+    given = _train_parser().parse_args(arguments)
+    start = initial.load(given.init, given.init_models_dir) if given.init else None
+    recipe = _recipe(given, start)
+    name = given.name or (recipe.name if given.recipe else given.data.stem.lower())
+    options = run.Options(
+        data=given.data,
+        directory=given.output or RUNS / name,
+        cache=given.cache,
+        bad_files=given.bad_files,
+        resume=given.resume,
+        dtype=given.dtype,
+        save_every_s=given.save_every_s,
+    )
+    wanted = Publication(name, given.models_dir, given.target_precision)
+    with join() as world:
+        run.train(recipe, start, options, wanted, world)
+
+
+def _recipe(given: argparse.Namespace, start: initial.Initial | None) -> Recipe:
+    """The named recipe, fitted to the weights it starts from, with what the flags change."""
+    recipe = RECIPES[given.recipe or ("finetune" if start else "scratch")]
+    recipe = start.adapt(recipe) if start else recipe
+    recipe = at_size(recipe, given.size) if given.size else recipe
+    changes = {
+        "epochs": given.epochs,
+        "batch_size": given.batch_size,
+        "peak_lr": given.lr,
+        "seed": given.seed,
+        "stem": given.stem,
+        "resize": given.resize,
+    }
+    changed = {key: value for key, value in changes.items() if value is not None}
+    return Recipe.model_validate(recipe.model_dump() | changed)
+
+
+def _train_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m train",
+        description="Train a ResNet-18 on a folder or zip of images by class. "
+        "Also: `python -m train evaluate --help`, `python -m train import --help`.",
+    )
+    parser.add_argument("recipe", nargs="?", choices=sorted(RECIPES), help="default: finetune, or scratch")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder or zip by class, or a CIFAR-10 download"
+    )
+    parser.add_argument("--init", help="start from a model: its name, its directory, a .pth, or `imagenet`")
+    parser.add_argument("--init-models-dir", type=Path, default=SHIPPED_MODELS, help="where --init NAME is")
+    parser.add_argument("--name", help="of the model; default: the recipe's or the data's")
+    parser.add_argument("--output", type=Path, help="checkpoint, logs, report (default: runs/NAME)")
+    parser.add_argument("--models-dir", type=Path, default=RUNS / "models", help="where the model goes")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --output")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--lr", type=float, help="peak learning rate")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--size", type=int, help="side of the network's input in pixels")
+    parser.add_argument("--stem", choices=("3x3", "stock"))
+    parser.add_argument("--resize", choices=("stretch", "crop"))
+    parser.add_argument("--bad-files", choices=("skip", "fail"), default="skip")
+    parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
+    parser.add_argument("--save-every-s", type=float, default=120.0, help="between checkpoints in an epoch")
+    parser.add_argument(
+        "--target-precision", type=float, default=0.98, help="of answers not marked uncertain"
+    )
+    _add_cache(parser)
+    return parser
+
+
+def _evaluate(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m train evaluate")
+    parser.add_argument("--model", required=True, help="a model's name, or its version's directory")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder or zip by class; its test side if any"
+    )
+    parser.add_argument("--models-dir", type=Path, default=SHIPPED_MODELS)
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    _add_cache(parser)
+    given = parser.parse_args(arguments)
+    model = evaluate.find_artifact(given.model, given.models_dir)
+    figures = evaluate.evaluate(model, given.data, given.cache)
+    if given.json:
+        print(json.dumps(figures))
+        return
+    for name, value in figures.items():
+        print(f"{name:20} {value:.4f}" if isinstance(value, float) else f"{name:20} {value}")
+
+
+def _import(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m train import")
+    parser.add_argument("--weights", type=Path, required=True, help="a torchvision ResNet-18 state dict")
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--classes", nargs="+", required=True, help="in the order of the network's outputs")
+    parser.add_argument("--image-size", type=int, required=True)
+    parser.add_argument("--stem", choices=("3x3", "stock"), required=True)
+    parser.add_argument("--resize", choices=("stretch", "crop"), required=True)
+    parser.add_argument("--mean", type=float, nargs=3, default=initial.IMAGENET.mean)
+    parser.add_argument("--std", type=float, nargs=3, default=initial.IMAGENET.std)
+    parser.add_argument("--models-dir", type=Path, default=RUNS / "models")
+    given = parser.parse_args(arguments)
+    directory = import_weights(
+        given.weights,
+        given.name,
+        tuple(given.classes),
+        Preprocessing(size=given.image_size, resize=given.resize),
+        given.stem,
+        Normalisation(mean=tuple(given.mean), std=tuple(given.std)),
+        given.models_dir,
+    )
+    print(directory)
+
+
+def _add_cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cache", type=Path, default=CACHE, help=f"decoded images (default {CACHE})")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

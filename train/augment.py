@@ -1,0 +1,57 @@
+"""What happens to a batch of decoded images before the network sees it, as a pure function of a seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.images import Pixels
+from train.recipe import Recipe
+
+# Fibonacci hashing (Knuth, TAOCP 6.4): the top bit of a product with it is as good as a coin.
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def augment(
+    pixels: Pixels, indices: NDArray[np.int64], crop_px: int, recipe: Recipe, epoch: int, seed: int
+) -> Tensor:
+    """uint8 (n, size, size, 3) -> uint8 (n, 3, crop_px, crop_px) in channels-last memory.
+
+    `indices` are the images' places in the dataset, which decide who is flipped this epoch; `seed`
+    belongs to the step, so that a resumed run draws what the uninterrupted one drew.
+    """
+    generator = np.random.default_rng(seed)
+    flips = flipped(indices, epoch, recipe.seed) if recipe.flip else np.zeros(len(indices), bool)
+    batch = np.where(flips[:, None, None, None], pixels[:, :, ::-1], pixels)
+    batch = random_crop(batch, crop_px, recipe.pad_px, generator)
+    if recipe.cutout_px:
+        cutout(batch, recipe.cutout_px, generator)
+    return torch.from_numpy(batch).permute(0, 3, 1, 2)
+
+
+def flipped(indices: NDArray[np.int64], epoch: int, seed: int) -> NDArray[np.bool_]:
+    """Alternating flip (Jordan 2024, arXiv 2404.00498): a coin an image, then the other side each epoch."""
+    mixed = (indices.astype(np.uint64) + np.uint64(seed)) * _GOLDEN
+    return np.asarray(((mixed >> np.uint64(63)) + np.uint64(epoch)) % np.uint64(2) == 1)
+
+
+def random_crop(batch: Pixels, crop_px: int, pad_px: int, generator: np.random.Generator) -> Pixels:
+    """A window of `crop_px` a side at a random place of each image with a reflected border."""
+    padded = np.pad(batch, ((0, 0), (pad_px, pad_px), (pad_px, pad_px), (0, 0)), mode="reflect")
+    span = padded.shape[1] - crop_px + 1
+    tops, lefts = generator.integers(0, span, size=(2, len(batch)))
+    window = np.arange(crop_px)
+    rows = (tops[:, None] + window)[:, :, None]
+    columns = (lefts[:, None] + window)[:, None, :]
+    cropped: Pixels = padded[np.arange(len(batch))[:, None, None], rows, columns]
+    return cropped
+
+
+def cutout(batch: Pixels, side_px: int, generator: np.random.Generator) -> None:
+    """Grey out one square an image, in place; it may hang over the edge (arXiv 1708.04552)."""
+    height = batch.shape[1]
+    tops, lefts = generator.integers(-side_px // 2, height - side_px // 2, size=(2, len(batch)))
+    for image, top, left in zip(batch, tops, lefts, strict=True):
+        image[max(top, 0) : top + side_px, max(left, 0) : left + side_px] = 128

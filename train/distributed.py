@@ -1,0 +1,73 @@
+"""One process or many: torchrun's environment, torch's own engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among `size`; rank 0 writes files and speaks."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Average gradients over the processes, where there are several."""
+        if self.size == 1 or not any(p.requires_grad for p in model.parameters()):
+            return model
+        return DistributedDataParallel(model)
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.size > 1:
+            distributed.barrier()
+
+    def gather(self, mine: Tensor, count: int) -> Tensor:
+        """Rows computed by each process for `indices[rank::size]` -> all `count` rows in order."""
+        if self.size == 1:
+            return mine
+        parts: list[Tensor] = [mine] * self.size
+        distributed.all_gather_object(parts, mine)
+        rows = mine.new_empty((count, *mine.shape[1:]))
+        for rank, part in enumerate(parts):
+            rows[rank :: self.size] = part
+        return rows
+
+    def any(self, flag: bool) -> bool:
+        """True in every process as soon as it is true in one."""
+        if self.size == 1:
+            return flag
+        value = torch.tensor(float(flag), device=self.device)
+        distributed.all_reduce(value, distributed.ReduceOp.MAX)
+        return bool(value.item())
+
+
+@contextmanager
+def join() -> Iterator[World]:
+    """The world torchrun describes (gloo on CPU, NCCL on GPU), or a world of one."""
+    on_gpu = torch.cuda.is_available()
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    device = torch.device("cuda", local) if on_gpu else torch.device("cpu")
+    if "WORLD_SIZE" not in os.environ:
+        yield World(0, 1, device)
+        return
+    if on_gpu:
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if on_gpu else "gloo")
+    try:
+        yield World(distributed.get_rank(), distributed.get_world_size(), device)
+    finally:
+        distributed.destroy_process_group()

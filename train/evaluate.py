@@ -1,0 +1,94 @@
+"""A model on a set of images, through the very code the service answers with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models import artifact
+from models.artifact import Artifact
+from models.catalog import locate
+from models.engines.protocol import Logits
+from models.engines.torch_engine import TorchEngine
+from models.manifest import Calibration
+from models.predictor import softmax
+from train import data, metrics
+from train.data import Images
+from train.errors import DataError
+from train.sources import open_source
+from train.splits import Indices
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Logits float32 (n, classes) of the images they belong to."""
+
+    images: Images
+    logits: Logits
+
+
+def find_artifact(model: str, models_dir: Path) -> Artifact:
+    """A model by name in `models_dir`, or by the path of its version's directory."""
+    path = Path(model)
+    return artifact.load(path if path.is_dir() else locate(models_dir, model))
+
+
+def evaluate(model: Artifact, source_path: Path, cache: Path) -> dict[str, Any]:
+    """Figures of `model` on the test side of `source_path`, or on all of it where it has no sides.
+
+    Raises DataError when a class folder is not one of the model's classes.
+    """
+    images, rejected = data.load(open_source(source_path), model.manifest.preprocessing, cache)
+    chosen = _in_classes_of(model, _test_side(images))
+    figures = summary(answer(model, chosen), model.manifest.calibration)
+    return {"model": f"{model.manifest.name}/{model.manifest.version}", **figures, "rejected": len(rejected)}
+
+
+def answer(model: Artifact, images: Images) -> Answers:
+    """Run the network on every image, in the service's engine."""
+    engine = TorchEngine(model, threads=torch.get_num_threads())
+    parts = [
+        engine.logits(np.ascontiguousarray(images.pixels[at : at + BATCH]))
+        for at in range(0, len(images), BATCH)
+    ]
+    return Answers(images, np.concatenate(parts))
+
+
+def summary(answers: Answers, calibration: Calibration) -> dict[str, Any]:
+    """Everything that the card states, for one set of images under one calibration."""
+    labels = answers.images.labels
+    probabilities = softmax(answers.logits, calibration.temperature)
+    confidences, correct = metrics.confidence_and_correct(probabilities, labels)
+    return {
+        "images": len(labels),
+        "accuracy": float(correct.mean()),
+        "ece": metrics.ece(confidences, correct),
+        "nll": metrics.nll(answers.logits, labels, calibration.temperature),
+        **metrics.at_threshold(confidences, correct, calibration.uncertain_below),
+        "per_class_accuracy": {
+            name: float(correct[labels == number].mean())
+            for number, name in enumerate(answers.images.classes)
+            if (labels == number).any()
+        },
+    }
+
+
+def _test_side(images: Images) -> Images:
+    chosen = [i for i, side in enumerate(images.sides) if side == "test"]
+    return images.take(np.array(chosen or range(len(images)), np.int64))
+
+
+def _in_classes_of(model: Artifact, images: Images) -> Images:
+    """The same images with their labels counted in the model's order of classes."""
+    classes = model.manifest.classes
+    unknown = [name for name in images.classes if name not in classes]
+    if unknown:
+        raise DataError(f"the model has no class {unknown[0]!r}; it has {', '.join(classes)}")
+    number: Indices = np.array([classes.index(name) for name in images.classes], np.int64)
+    return Images(classes, images.pixels, number[images.labels], images.paths, images.digests, images.sides)

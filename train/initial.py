@@ -1,0 +1,97 @@
+"""Weights to start from: an artifact, a torchvision state dict, or ImageNet's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from models.errors import RotuloModelError
+from models.manifest import Normalisation
+from train.errors import RunError
+from train.evaluate import find_artifact
+from train.recipe import Recipe, at_size
+
+IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+IMAGENET_SIZE_PX = 224
+
+
+@dataclass(frozen=True)
+class Initial:
+    """Weights and what must stay the same for them to mean anything."""
+
+    description: str
+    weights: dict[str, Tensor]
+    stem: Literal["3x3", "stock"]
+    size_px: int
+    resize: Literal["stretch", "crop"]
+    normalisation: Normalisation
+
+    def adapt(self, recipe: Recipe) -> Recipe:
+        """The recipe at the size, stem, resize and normalisation of the weights."""
+        sized = at_size(recipe, self.size_px)
+        return sized.model_copy(
+            update={"stem": self.stem, "resize": self.resize, "normalisation": self.normalisation}
+        )
+
+
+def load(init: str, models_dir: Path) -> Initial:
+    """`imagenet` (torchvision's download), a `.pth` of torchvision's ResNet-18, or an artifact.
+
+    Raises RunError in one line where there is nothing of the kind.
+    """
+    if init == "imagenet":
+        return _imagenet()
+    path = Path(init)
+    if path.is_file():
+        return Initial(path.name, read_state_dict(path), "stock", IMAGENET_SIZE_PX, "crop", IMAGENET)
+    return _artifact(init, models_dir)
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """A state dict alone: `weights_only` runs no code from the file. Raises RunError."""
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle, zip and torch each raise their own
+        raise RunError(f"{path}: not a file of weights that can be read safely") from error
+    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
+        raise RunError(f"{path}: not a state dict of tensors (save model.state_dict(), not the model)")
+    return {name.removeprefix("module."): value for name, value in weights.items()}
+
+
+def per_channel(values: Iterable[float]) -> tuple[float, float, float]:
+    """Three numbers as the manifest wants them."""
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
+def _imagenet() -> Initial:
+    from torchvision.models import ResNet18_Weights
+
+    try:
+        weights = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+    except OSError as error:
+        raise RunError(
+            "torchvision's ImageNet weights could not be downloaded: give --init a file"
+        ) from error
+    return Initial("imagenet1k_v1", dict(weights), "stock", IMAGENET_SIZE_PX, "crop", IMAGENET)
+
+
+def _artifact(init: str, models_dir: Path) -> Initial:
+    try:
+        found = find_artifact(init, models_dir)
+    except RotuloModelError as error:
+        raise RunError(str(error)) from error
+    manifest = found.manifest
+    return Initial(
+        f"{manifest.name}/{manifest.version} {manifest.weights.sha256[:16]}",
+        {name: torch.from_numpy(value.copy()) for name, value in found.weights.items()},
+        manifest.network.stem,
+        manifest.preprocessing.size,
+        manifest.preprocessing.resize,
+        manifest.normalisation,
+    )

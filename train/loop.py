@@ -1,0 +1,176 @@
+"""The training loop, top to bottom."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.manifest import Normalisation
+from train import batches, network, optimiser, schedule
+from train.data import Images
+from train.distributed import World
+from train.errors import Diverged
+from train.interrupt import Interrupt
+from train.progress import Progress
+from train.recipe import Recipe
+from train.splits import Indices, Splits
+from train.state import State
+
+CHECKPOINT = "checkpoint.pt"
+BEST = "best.pt"
+NORM_IMAGES = 512
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the loop works with and never changes."""
+
+    recipe: Recipe
+    images: Images
+    splits: Splits
+    normalisation: Normalisation
+    directory: Path
+    world: World
+    precision: torch.dtype
+    save_every_s: float
+
+
+def run(setting: Setting, state: State, progress: Progress, interrupt: Interrupt) -> None:
+    """Train from `state.step` to the end; the best averaged weights end up in `best.pt`.
+
+    Raises Diverged when the loss is not finite and KeyboardInterrupt after Ctrl-C; the checkpoint on
+    disk is then the last good one, and after Ctrl-C it is that of the last step.
+    """
+    saver = _Saver(setting, state)
+    for epoch in range(len(state.history), setting.recipe.epochs):
+        _train_epoch(setting, state, epoch, saver, progress, interrupt)
+        _end_epoch(setting, state, saver.seconds, progress)
+        saver.save()
+        if _stale(setting.recipe, state):
+            progress.say(f"no better for {setting.recipe.early_stop_epochs} epochs: stopping early")
+            return
+
+
+def _train_epoch(
+    setting: Setting, state: State, epoch: int, saver: _Saver, progress: Progress, interrupt: Interrupt
+) -> None:
+    """What is left of one epoch, saving now and then."""
+    recipe, world = setting.recipe, setting.world
+    phase, model = None, state.network
+    for batch in batches.of_epoch(
+        recipe, setting.images, setting.splits.train, epoch, state.step, world.rank, world.size
+    ):
+        if batch.phase != phase:
+            phase = batch.phase
+            model = world.wrap(network.of_phase(state.network, phase))
+        optimiser.scale_lr(state.optimisers, schedule.lr_factor(recipe, batch.progress) * phase.lr_scale)
+        loss = _step(setting, state, model, batch)
+        if world.any(not math.isfinite(loss)):
+            raise Diverged(f"the loss is {loss} at step {batch.step + 1}; the checkpoint before it stands")
+        state.step += 1
+        state.loss_sum += loss
+        progress.step(state.step, loss, recipe.batch_size)
+        leaving = world.any(interrupt.asked)
+        if leaving or saver.due:
+            saver.save()
+        if leaving:
+            raise KeyboardInterrupt
+
+
+def _step(setting: Setting, state: State, model: nn.Module, batch: batches.Batch) -> float:
+    """Forward, backward, step, average; returns the mean loss over this process's images."""
+    device = setting.world.device
+    pixels, labels = batch.pixels.to(device), batch.labels.to(device)
+    model.train()
+    with torch.autocast(device.type, setting.precision, enabled=setting.precision != torch.float32):
+        logits = model(network.normalise(pixels, setting.normalisation))
+    loss = nn.functional.cross_entropy(logits.float(), labels, label_smoothing=setting.recipe.label_smoothing)
+    torch.autograd.backward(loss)
+    for optimizer in state.optimisers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    state.average.update(state.network, batch.step)
+    return float(loss.item())
+
+
+def _end_epoch(setting: Setting, state: State, seconds: float, progress: Progress) -> None:
+    """Validate the averaged weights, keep them if they are the best so far, write the epoch down."""
+    per_epoch = batches.steps_per_epoch(setting.recipe, len(setting.splits.train))
+    phase = schedule.phase_at(setting.recipe, (state.step - 1) / (setting.recipe.epochs * per_epoch))
+    model = network.Trunk(state.average.network, phase.blocks)
+    sample = np.random.default_rng(setting.recipe.seed).permutation(setting.splits.train)[:NORM_IMAGES]
+    network.measure_batch_norms(model, (_normalised(setting, part) for part in _parts(sample)))
+    logits = predict(setting, model, setting.splits.val)
+    labels = torch.from_numpy(setting.images.labels[setting.splits.val])
+    accuracy = float((logits.argmax(1) == labels).double().mean())
+    epoch = {
+        "epoch": state.step // per_epoch,
+        "train_loss": state.loss_sum / per_epoch,
+        "val_loss": float(nn.functional.cross_entropy(logits, labels)),
+        "val_accuracy": accuracy,
+        "crop_px": phase.crop_px,
+        "blocks": phase.blocks,
+        "seconds": round(seconds, 1),
+    }
+    state.history.append(epoch)
+    state.loss_sum = 0.0
+    if accuracy > state.best_accuracy:
+        state.best_accuracy = accuracy
+        if setting.world.first:
+            network.save_weights(state.average.network, setting.directory / BEST)
+    progress.epoch(epoch)
+
+
+@torch.inference_mode()
+def predict(setting: Setting, model: nn.Module, indices: Indices) -> Tensor:
+    """Logits float32 (n, classes) on the CPU, at the served size, without augmentation."""
+    model.eval()
+    world = setting.world
+    parts = _parts(indices[world.rank :: world.size])
+    mine = torch.cat([model(_normalised(setting, part)).float().cpu() for part in parts])
+    return world.gather(mine, len(indices))
+
+
+def _normalised(setting: Setting, indices: Indices) -> Tensor:
+    pixels = torch.from_numpy(np.ascontiguousarray(setting.images.pixels[indices])).permute(0, 3, 1, 2)
+    return network.normalise(pixels.to(setting.world.device), setting.normalisation)
+
+
+def _parts(indices: Indices) -> list[Indices]:
+    return [indices[at : at + EVALUATION_BATCH] for at in range(0, len(indices), EVALUATION_BATCH)]
+
+
+def _stale(recipe: Recipe, state: State) -> bool:
+    if not recipe.early_stop_epochs:
+        return False
+    accuracies = [epoch["val_accuracy"] for epoch in state.history]
+    return len(accuracies) - 1 - int(np.argmax(accuracies)) >= recipe.early_stop_epochs
+
+
+class _Saver:
+    """Writes the checkpoint, and knows when the next one is due and how long the run has taken."""
+
+    def __init__(self, setting: Setting, state: State) -> None:
+        self._setting, self._state = setting, state
+        self._saved_at = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        return time.monotonic() - self._saved_at > self._setting.save_every_s
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole run so far, those before a kill included."""
+        return self._state.seconds + time.monotonic() - self._saved_at
+
+    def save(self) -> None:
+        self._state.seconds, self._saved_at = self.seconds, time.monotonic()
+        if self._setting.world.first:
+            self._state.save(self._setting.directory / CHECKPOINT)

@@ -1,0 +1,160 @@
+"""The network as it is trained: its start, its shallow form, its averaged weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from models import resnet18
+from models.manifest import Normalisation
+from train import checkpoint
+from train.errors import RunError
+from train.recipe import Phase, Recipe
+
+STAGES = ("layer1", "layer2", "layer3", "layer4")
+
+
+def from_scratch(recipe: Recipe, num_classes: int, sample: Tensor) -> nn.Module:
+    """A new network; `sample` is a normalised float batch (n, 3, h, w) for the whitened first layer."""
+    torch.manual_seed(recipe.seed)
+    network = resnet18.build(num_classes, recipe.stem)
+    for stage in STAGES:
+        # A second block that starts as the identity (Goyal et al. 2017, arXiv 1706.02677).
+        nn.init.zeros_(network.get_parameter(f"{stage}.1.bn2.weight"))
+    if recipe.whiten_stem:
+        whiten(network.get_parameter("conv1.weight").data, sample)
+    return network.to(memory_format=torch.channels_last)
+
+
+def from_weights(recipe: Recipe, num_classes: int, weights: Mapping[str, Tensor]) -> nn.Module:
+    """A network with the body of `weights`, and their head where it has as many classes.
+
+    Raises RunError when the body does not fit the recipe's stem.
+    """
+    torch.manual_seed(recipe.seed)
+    network = resnet18.build(num_classes, recipe.stem)
+    body = dict(weights)
+    if len(body.get("fc.bias", ())) != num_classes:
+        body = {name: value for name, value in body.items() if not name.startswith("fc.")}
+    try:
+        missing, unknown = network.load_state_dict({n: v.float() for n, v in body.items()}, strict=False)
+    except RuntimeError as error:
+        raise RunError(f"the weights to start from do not fit the {recipe.stem} stem") from error
+    if unknown or {name.split(".")[0] for name in missing} - {"fc"}:
+        raise RunError("the weights to start from are not those of a torchvision ResNet-18")
+    return network.to(memory_format=torch.channels_last)
+
+
+def check_fits(weights: Mapping[str, Tensor], num_classes: int, stem: Literal["3x3", "stock"]) -> None:
+    """Raise RunError, in one line, unless `weights` are all of a ResNet-18 and nothing else."""
+    try:
+        resnet18.build(num_classes, stem).load_state_dict(dict(weights))
+    except RuntimeError as error:
+        raise RunError(f"not the weights of a torchvision ResNet-18 with the {stem} stem") from error
+
+
+def whiten(kernel: Tensor, sample: Tensor, floor: float = 5e-4) -> None:
+    """Fill the first kernels with the whitening filters of the sample's patches, with both signs.
+
+    Eigenvectors of the patch covariance over the square root of their eigenvalues (plus `floor`):
+    uncorrelated inputs from the first step. Page 2018 (How to train your ResNet), arXiv 2404.00498.
+    """
+    size = kernel.shape[-1]
+    patches = nn.functional.unfold(sample, size).transpose(1, 2).flatten(0, 1)
+    values, vectors = torch.linalg.eigh(torch.cov(patches.T))
+    filters = (vectors / torch.sqrt(values + floor)).T.flip(0).view(-1, *kernel.shape[1:])
+    both = torch.cat([filters, -filters])[: len(kernel)]
+    kernel[: len(both)] = both
+
+
+class Trunk(nn.Module):
+    """A ResNet with only the first `blocks` residual blocks of each stage; shares its parameters.
+
+    With a frozen body, the batch norms keep their statistics while the head trains.
+    """
+
+    def __init__(self, network: nn.Module, blocks: int, frozen_body: bool = False) -> None:
+        super().__init__()
+        self.network, self.blocks, self.frozen_body = network, blocks, frozen_body
+
+    def train(self, mode: bool = True) -> Trunk:
+        super().train(mode)
+        self.network.train(mode and not self.frozen_body)
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        for name in ("conv1", "bn1", "relu", "maxpool"):
+            x = self.network.get_submodule(name)(x)
+        for stage in STAGES:
+            for block in range(self.blocks):
+                x = self.network.get_submodule(f"{stage}.{block}")(x)
+        logits: Tensor = self.network.get_submodule("fc")(x.mean(dim=(2, 3)))
+        return logits
+
+
+def of_phase(network: nn.Module, phase: Phase) -> nn.Module:
+    """The part of `network` that `phase` runs, with gradients asked for only where it trains."""
+    for name, parameter in network.named_parameters():
+        skipped = phase.blocks == 1 and any(name.startswith(f"{stage}.1.") for stage in STAGES)
+        frozen = phase.frozen_body and not name.startswith("fc.")
+        parameter.requires_grad_(not (skipped or frozen))
+    return Trunk(network, phase.blocks, phase.frozen_body)
+
+
+def normalise(pixels: Tensor, normalisation: Normalisation) -> Tensor:
+    """uint8 (n, 3, h, w) -> float32 with zero mean and unit deviation per channel."""
+    mean, std = (
+        torch.tensor(values, device=pixels.device).mul(255).view(1, 3, 1, 1)
+        for values in (normalisation.mean, normalisation.std)
+    )
+    return pixels.float().sub_(mean).div_(std)
+
+
+class Average:
+    """Exponential moving average of the weights (Polyak averaging), the network that is kept."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(network).requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Short memory in the first steps, when there is little worth remembering."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for mine, theirs in zip(
+            self.network.state_dict().values(), network.state_dict().values(), strict=True
+        ):
+            if mine.dtype.is_floating_point:
+                mine.lerp_(theirs, 1 - decay)
+            else:
+                mine.copy_(theirs)
+
+
+@torch.no_grad()
+def measure_batch_norms(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set every batch norm's statistics to those of `batches` under the present weights.
+
+    Averaged weights need statistics of their own (Izmailov et al. 2018, arXiv 1803.05407), and images
+    at the served size have other ones than crops (Touvron et al. 2019, arXiv 1906.06423).
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    model.train()
+    for batch in batches:
+        model(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """The weights alone, atomically."""
+    checkpoint.save(path, network.state_dict())

@@ -1,0 +1,90 @@
+"""The best weights of a run -> an artifact with its calibration, its figures, its report and its card."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models import artifact, catalog
+from models.artifact import Artifact, Weights
+from models.images import Preprocessing
+from models.manifest import Calibration, ModelSpec, Network
+from train import calibrate, checkpoint, evaluate, loop, report
+from train.evaluate import Answers
+from train.state import State
+
+UNCALIBRATED = Calibration()
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Where the artifact goes, what it is called, and the precision its sure answers are to have."""
+
+    name: str
+    models_dir: Path
+    target_precision: float
+
+
+def publish(setting: loop.Setting, state: State, training: dict[str, Any], wanted: Publication) -> Path:
+    """Save `models_dir/name/N/` with the next free N, and `report.html` and `card.md` beside the weights.
+
+    Everything is measured on the weights as stored: rounded, saved, loaded again, run in the service's
+    engine. Calibration sees the validation images alone; the test images are looked at once, after it.
+    """
+    weights = to_numpy(checkpoint.load(setting.directory / loop.BEST))
+    spec = _spec(setting, training, wanted)
+    stored = _as_stored(spec, weights)
+    validation = evaluate.answer(stored, setting.images.take(setting.splits.val))
+    calibration = calibrate.fit(validation.logits, validation.images.labels, wanted.target_precision)
+    test = evaluate.answer(stored, setting.images.take(setting.splits.test))
+    metrics = _metrics(validation, test, calibration) | {"target_precision": wanted.target_precision}
+    spec = spec.model_copy(update={"calibration": calibration, "metrics": metrics})
+    directory = artifact.save(wanted.models_dir, spec, weights)
+    report.write(setting.directory, report.Story(spec, state.history, test))
+    return directory
+
+
+def to_numpy(weights: dict[str, torch.Tensor]) -> Weights:
+    """A state dict as arrays in plain (not channels-last) order."""
+    return {
+        name: value.float().contiguous().numpy() if value.is_floating_point() else value.numpy()
+        for name, value in weights.items()
+    }
+
+
+def next_version(models_dir: Path, name: str) -> str:
+    """One more than the newest version of `name`; the first is 1."""
+    return str(max((int(version) for version in catalog.find(models_dir).get(name, ())), default=0) + 1)
+
+
+def _spec(setting: loop.Setting, training: dict[str, Any], wanted: Publication) -> ModelSpec:
+    recipe = setting.recipe
+    return ModelSpec(
+        name=wanted.name,
+        version=next_version(wanted.models_dir, wanted.name),
+        network=Network(stem=recipe.stem),
+        classes=setting.images.classes,
+        preprocessing=Preprocessing(size=recipe.size_px, resize=recipe.resize),
+        normalisation=setting.normalisation,
+        training=training,
+    )
+
+
+def _as_stored(spec: ModelSpec, weights: Weights) -> Artifact:
+    """What a service would load."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return artifact.load(artifact.save(Path(scratch), spec, weights))
+
+
+def _metrics(validation: Answers, test: Answers, calibration: Calibration) -> dict[str, Any]:
+    """Before calibration (temperature 1) and after, the threshold the same: only confidences move."""
+    before = calibration.model_copy(update={"temperature": UNCALIBRATED.temperature})
+    return {
+        "validation": evaluate.summary(validation, calibration),
+        "test": evaluate.summary(test, calibration),
+        "test_before_calibration": evaluate.summary(test, before),
+    }

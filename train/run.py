@@ -1,0 +1,167 @@
+"""One training, from the command line to the artifact."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.images import Preprocessing
+from models.manifest import Normalisation
+from train import batches, checkpoint, data, initial, loop, network, splits
+from train.cost import training_flops
+from train.data import Images, Policy, Rejected
+from train.distributed import World
+from train.errors import RunError
+from train.initial import Initial
+from train.interrupt import Interrupt
+from train.progress import Progress
+from train.publish import Publication, publish
+from train.recipe import Recipe
+from train.sources import open_source
+from train.splits import Splits
+from train.state import State
+
+WHITENING_IMAGES = 2000
+STATISTICS_IMAGES = 10_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is not part of the recipe: where things are and how this machine runs it."""
+
+    data: Path
+    directory: Path
+    cache: Path
+    bad_files: Policy
+    resume: bool
+    dtype: str
+    save_every_s: float
+
+
+def train(recipe: Recipe, start: Initial | None, options: Options, wanted: Publication, world: World) -> None:
+    """Train and publish; raises TrainError before the first epoch for whatever can be known before it."""
+    torch.set_flush_denormal(True)  # small activations otherwise cost a hundred times the time
+    source = open_source(options.data)
+    preprocessing = Preprocessing(size=recipe.size_px, resize=recipe.resize)
+    images, rejected = data.load(source, preprocessing, options.cache, options.bad_files)
+    data.check_classes(images)
+    sides = splits.split(images, recipe.validation_fraction, recipe.test_fraction, recipe.seed)
+    normalisation = recipe.normalisation or measure_normalisation(images, sides)
+    setting = loop.Setting(
+        recipe,
+        images,
+        sides,
+        normalisation,
+        options.directory,
+        world,
+        precision(options.dtype, world),
+        options.save_every_s,
+    )
+    with checkpoint.sole_owner(options.directory) if world.first else nullcontext():
+        state = _state(setting, start, options.resume)
+        _fit(setting, state, rejected)
+        if world.first:
+            record = {"source": source.name, **sides.record(images.digests, recipe.seed)}
+            directory = publish(setting, state, _provenance(setting, state, start, record), wanted)
+            print(f"{directory}\n{options.directory / 'report.html'}\n{options.directory / 'card.md'}")
+
+
+def _state(setting: loop.Setting, start: Initial | None, resume: bool) -> State:
+    """A new state, or the one on disk; raises RunError when the directory says otherwise."""
+    path = setting.directory / loop.CHECKPOINT
+    if resume != path.exists():
+        raise RunError(
+            f"{setting.directory} holds no run to resume"
+            if resume
+            else f"{setting.directory} holds a run: --resume continues it, another --output starts anew"
+        )
+    body = _network(setting, start).to(setting.world.device)
+    state = State.start(setting.recipe, _identity(setting, start), body)
+    if resume:
+        state.restore(path)
+    return state
+
+
+def _network(setting: loop.Setting, start: Initial | None) -> nn.Module:
+    recipe, classes = setting.recipe, len(setting.images.classes)
+    if start:
+        return network.from_weights(recipe, classes, start.weights)
+    return network.from_scratch(recipe, classes, _sample(setting))
+
+
+def _sample(setting: loop.Setting) -> Tensor:
+    generator = np.random.default_rng(setting.recipe.seed)
+    chosen = np.sort(generator.permutation(setting.splits.train)[:WHITENING_IMAGES])
+    pixels = torch.from_numpy(np.ascontiguousarray(setting.images.pixels[chosen])).permute(0, 3, 1, 2)
+    return network.normalise(pixels, setting.normalisation)
+
+
+def _identity(setting: loop.Setting, start: Initial | None) -> dict[str, Any]:
+    """What must be the same for a resumed run to be the same run."""
+    return {
+        "recipe": setting.recipe.model_dump(mode="json"),
+        "start": start.description if start else "random weights",
+        "classes": list(setting.images.classes),
+        "splits": setting.splits.record(setting.images.digests, setting.recipe.seed),
+        "dtype": str(setting.precision),
+        "processes": setting.world.size,
+    }
+
+
+def _fit(setting: loop.Setting, state: State, rejected: tuple[Rejected, ...]) -> None:
+    recipe, sides, world = setting.recipe, setting.splits, setting.world
+    total = recipe.epochs * batches.steps_per_epoch(recipe, len(sides.train))
+    progress = Progress(total, state.step, setting.directory if world.first else None)
+    for file in rejected:
+        progress.say(f"skipped {file.path}: {file.reason}")
+    progress.say(
+        f"{len(sides.train)} images to train on, {len(sides.val)} to validate, {len(sides.test)} to test, "
+        f"{len(sides.leaked)} copies left out, {len(rejected)} files skipped; {total} steps"
+    )
+    try:
+        loop.run(setting, state, progress, Interrupt())
+    finally:
+        progress.close()
+
+
+def _provenance(
+    setting: loop.Setting, state: State, start: Initial | None, record: dict[str, Any]
+) -> dict[str, Any]:
+    recipe = setting.recipe
+    flops = training_flops(recipe, len(setting.images.classes), len(setting.splits.train))
+    return {
+        "command": f"python -m train {recipe.name} --data {record['source']}",
+        "start": start.description if start else "random weights",
+        "petaflop": round(flops / 1e15, 4),
+        "hours": round(state.seconds / 3600, 3),
+        "processes": setting.world.size,
+        "device": setting.world.device.type,
+        "dtype": str(setting.precision).removeprefix("torch."),
+        "torch": str(torch.__version__),
+        "data": record,
+        "recipe": recipe.model_dump(mode="json"),
+    }
+
+
+def measure_normalisation(images: Images, sides: Splits) -> Normalisation:
+    """Per-channel mean and deviation of (at most 10,000 of) the training pixels, to four places."""
+    chosen = sides.train[:: max(1, len(sides.train) // STATISTICS_IMAGES)]
+    pixels = images.pixels[chosen].reshape(-1, 3) / np.float32(255)
+    mean, deviation = pixels.mean(axis=0, dtype=np.float64), pixels.std(axis=0, dtype=np.float64)
+    return Normalisation(
+        mean=initial.per_channel(mean.round(4)), std=initial.per_channel(deviation.round(4).clip(1e-3))
+    )
+
+
+def precision(asked: str, world: World) -> torch.dtype:
+    """`auto` is bfloat16 where there are instructions for it, float32 elsewhere."""
+    if asked == "auto":
+        fast = world.device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return torch.bfloat16 if fast else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[asked]

@@ -1,0 +1,148 @@
+"""Where images come from: a folder by class, a zip of one, or torchvision's CIFAR-10 download.
+
+`CLASS/**/image` with or without `train/`, `val/` and `test/` above the classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from PIL import Image
+from torchvision.datasets import CIFAR10
+
+from train.errors import DataError
+
+Side = Literal["train", "val", "test"]
+
+_SIDES: dict[str, Side] = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
+}  # fmt: skip
+_CIFAR_FOLDER = "cifar-10-batches-py"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file: where it is, the class its folder names, and the side it was put on, if any."""
+
+    path: str
+    class_name: str
+    side: Side | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Every file found, ordered by path, and how to read one. `classes` has the empty folders too."""
+
+    name: str
+    items: tuple[Item, ...]
+    classes: tuple[str, ...]
+    read: Callable[[str], bytes]
+    fingerprint: str
+
+
+def open_source(path: Path) -> Source:
+    """Find the images under `path`; raises DataError where there is no class folder with a file."""
+    if path.is_dir() and (path / _CIFAR_FOLDER).is_dir():
+        return _cifar(path)
+    if path.is_dir():
+        return _folder(path)
+    if zipfile.is_zipfile(path):
+        return _zip(path)
+    raise DataError(f"{path}: neither a folder nor a zip file")
+
+
+def _folder(root: Path) -> Source:
+    files, folders = [], []
+    for directory, subdirectories, names in os.walk(root):  # does not follow links, so cannot loop
+        here = Path(directory).relative_to(root)
+        files += [(here / name).as_posix() for name in names]
+        folders += [(here / name).as_posix() for name in subdirectories]
+    stats = {path: (root / path).lstat() for path in files}
+    fingerprint = _digest(f"{p} {stats[p].st_size} {stats[p].st_mtime_ns}" for p in sorted(files))
+    return _by_class(root.name, files, folders, lambda path: (root / path).read_bytes(), fingerprint)
+
+
+def _zip(path: Path) -> Source:
+    archive = zipfile.ZipFile(path)
+    entries = archive.infolist()
+    files = [entry.filename for entry in entries if not entry.is_dir()]
+    folders = [entry.filename.rstrip("/") for entry in entries if entry.is_dir()]
+    fingerprint = _digest(f"{entry.filename} {entry.file_size} {entry.CRC}" for entry in entries)
+    return _by_class(path.name, files, folders, archive.read, fingerprint)
+
+
+def _by_class(
+    name: str,
+    files: Iterable[str],
+    folders: Iterable[str],
+    read: Callable[[str], bytes],
+    fingerprint: str,
+) -> Source:
+    paths = sorted(path for path in files if not _hidden(path))
+    prefix = _wrapper(paths)
+    sided = any(_parts(path, prefix)[0] in _SIDES for path in paths)
+    level = 1 if sided else 0
+    items = tuple(
+        Item(path, parts[level], _SIDES.get(parts[0]) if sided else None)
+        for path in paths
+        if len(parts := _parts(path, prefix)) > level + 1 and (not sided or parts[0] in _SIDES)
+    )
+    if not items:
+        raise DataError(f"{name}: no class folder with a file in it")
+    class_folders = {
+        parts[level]
+        for path in folders
+        if not _hidden(path) and path.startswith(prefix) and len(parts := _parts(path, prefix)) == level + 1
+    }
+    classes = tuple(sorted({item.class_name for item in items} | class_folders))
+    return Source(name, items, classes, read, fingerprint)
+
+
+def _digest(lines: Iterable[str]) -> str:
+    """One hash for a listing, so that a changed file makes another cache."""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _wrapper(paths: list[str]) -> str:
+    """The one folder that holds everything, as in most zips; never a class or a side."""
+    tops = {PurePosixPath(path).parts[0] for path in paths}
+    shallowest = min((len(PurePosixPath(path).parts) for path in paths), default=0)
+    alone = len(tops) == 1 and shallowest > 2 and next(iter(tops)) not in _SIDES
+    return f"{next(iter(tops))}/" if alone else ""
+
+
+def _parts(path: str, prefix: str) -> tuple[str, ...]:
+    return PurePosixPath(path.removeprefix(prefix)).parts or ("",)
+
+
+def _hidden(path: str) -> bool:
+    """What file managers leave behind: .DS_Store, ._x, __MACOSX, Thumbs.db."""
+    parts = PurePosixPath(path).parts
+    return any(part.startswith((".", "__MACOSX")) for part in parts) or parts[-1] == "Thumbs.db"
+
+
+def _cifar(root: Path) -> Source:
+    """torchvision's format holds raw pixels; as PNG files they go the one way every image goes."""
+    sides: tuple[Side, ...] = ("train", "test")
+    sets = {side: CIFAR10(str(root), train=side == "train") for side in sides}
+    classes: list[str] = sets["train"].classes
+    items = tuple(
+        Item(f"{side}/{classes[target]}/{index:05d}.png", classes[target], side)
+        for side, images in sets.items()
+        for index, target in enumerate(images.targets)
+    )
+
+    def read(path: str) -> bytes:
+        side, _, name = PurePosixPath(path).parts
+        encoded = io.BytesIO()
+        Image.fromarray(sets[side].data[int(name[:5])]).save(encoded, "PNG")  # type: ignore[index]
+        return encoded.getvalue()
+
+    return Source("cifar-10", items, tuple(sorted(classes)), read, _digest([_CIFAR_FOLDER]))

@@ -1,0 +1,67 @@
+"""Everything about a run that must survive a kill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from train import checkpoint, optimiser
+from train.errors import RunError
+from train.network import Average
+from train.recipe import Recipe
+
+
+@dataclass
+class State:
+    """`step` is the next one to take; `identity` is what a resumed run must have in common."""
+
+    identity: dict[str, Any]
+    network: nn.Module
+    average: Average
+    optimisers: list[torch.optim.Optimizer]
+    step: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_accuracy: float = -1.0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+
+    @classmethod
+    def start(cls, recipe: Recipe, identity: dict[str, Any], network: nn.Module) -> State:
+        average = Average(network, recipe.ema_decay)
+        return cls(identity, network, average, optimiser.build(recipe, network))
+
+    def save(self, path: Path) -> None:
+        """Write the whole state atomically; raises OSError."""
+        checkpoint.save(
+            path,
+            {
+                **{name: getattr(self, name) for name in _PLAIN},
+                "network": self.network.state_dict(),
+                "average": self.average.network.state_dict(),
+                "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            },
+        )
+
+    def restore(self, path: Path) -> None:
+        """Continue from `path`; raises RunError, naming the differences, if it was another run."""
+        saved = checkpoint.load(path)
+        different = [
+            f"{key} was {saved['identity'].get(key)!r}, now {value!r}"
+            for key, value in self.identity.items()
+            if saved["identity"].get(key) != value
+        ]
+        if different:
+            raise RunError(f"{path.parent} holds another run: {'; '.join(different)}")
+        for name in _PLAIN:
+            setattr(self, name, saved[name])
+        self.network.load_state_dict(saved["network"])
+        self.average.network.load_state_dict(saved["average"])
+        for mine, theirs in zip(self.optimisers, saved["optimisers"], strict=True):
+            mine.load_state_dict(theirs)
+
+
+_PLAIN = ("identity", "step", "history", "best_accuracy", "loss_sum", "seconds")
