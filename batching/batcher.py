@@ -1,6 +1,7 @@
 """The asyncio shell: submit() -> answer. Reads the clock, and leaves every decision to the policy."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from math import inf
@@ -11,12 +12,14 @@ from batching.errors import BatcherClosed, BatchFailed, DeadlineExceeded, QueueF
 from batching.lane import ClosedBatch, Lane
 from batching.latency import LatencyModel
 from batching.observer import Observer
-from batching.policy import BatchPolicy, RefusalReason
+from batching.policy import BatchPolicy, CloseReason, RefusalReason
 from batching.schedule import Running
 from batching.waiting import Ticket
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+
+_log = logging.getLogger(__name__)
 
 
 class Answered(NamedTuple, Generic[Answer]):
@@ -180,18 +183,19 @@ class Batcher(Generic[Item, Answer]):
         self._give_up(closed.dropped, "dropped", now)
         return [request for request in closed.tickets if not request.future.done()]
 
-    def launch(
-        self, requests: list[_Request], closed: ClosedBatch[_Request], now: float
-    ) -> Callable[[], list[Answer | Exception]]:
-        """For the device: these run now."""
+    def work(self, requests: list[_Request]) -> Callable[[], list[Answer | Exception]]:
+        """For the device: what runs them."""
+        return partial(self._answers, [request.item for request in requests])
+
+    def launched(self, requests: list[_Request], reason: CloseReason, now: float) -> None:
+        """For the device: they are running now."""
         self._running = requests
         for request in requests:
             request.running = True
             if request.give_up_at < self._alarm_at:
                 self._set_alarm(asyncio.get_running_loop(), request.give_up_at)
-        waits = [now - request.offered for request in requests]
-        self._observer.batch_formed(self.name, len(requests), closed.reason, waits)
-        return partial(self._answers, [request.item for request in requests])
+        queue_seconds = [now - request.offered for request in requests]
+        self._tell(self._observer.batch_formed, len(requests), reason, queue_seconds)
 
     def settle(
         self,
@@ -214,7 +218,7 @@ class Batcher(Generic[Item, Answer]):
                     if isinstance(answer, Exception)
                     else Answered(answer, running.started - request.offered, seconds, running.size)
                 )
-        self._observer.batch_done(self.name, running.size, running.predicted_seconds, seconds)
+        self._tell(self._observer.batch_done, running.size, running.predicted_seconds, seconds)
 
     def _answers(self, items: list[Item]) -> list[Answer | Exception]:
         """In the engine thread."""
@@ -233,12 +237,12 @@ class Batcher(Generic[Item, Answer]):
 
     def _check(self, deadline: float, now: float, count: int) -> None:
         if self._lane.draining:
-            self._observer.refused(self.name, RefusalReason.CLOSED)
+            self._tell(self._observer.refused, RefusalReason.CLOSED)
             raise BatcherClosed(self.name)
         refusal = self._device.schedule.refusal(self._lane, deadline, now=now, count=count)
         if refusal is None:
             return
-        self._observer.refused(self.name, refusal.reason)
+        self._tell(self._observer.refused, refusal.reason)
         if refusal.reason is RefusalReason.EXPIRED:
             raise DeadlineExceeded(self.name, 0.0)
         raise QueueFull(self.name, refusal.retry_after_seconds)
@@ -248,7 +252,7 @@ class Batcher(Generic[Item, Answer]):
         if not request.answered:
             request.future.cancel()
             self._lane.line.cancel(request)
-            self._observer.abandoned(self.name, "left_running" if request.running else "left")
+            self._tell(self._observer.abandoned, "left_running" if request.running else "left")
         self._accepted -= 1
         if not self._accepted and self._lane.draining:
             self._all_answered.set()
@@ -256,7 +260,14 @@ class Batcher(Generic[Item, Answer]):
     def _give_up(self, requests: Iterable[_Request], stage: str, now: float) -> None:
         for request in requests:
             if request.answer(DeadlineExceeded(self.name, now - request.offered)):
-                self._observer.abandoned(self.name, stage)
+                self._tell(self._observer.abandoned, stage)
+
+    def _tell(self, event: Callable[..., None], *args: object) -> None:
+        """An observer that fails is logged, and harms no request."""
+        try:
+            event(self.name, *args)
+        except Exception:
+            _log.exception("%s: the observer failed", self.name)
 
     def _set_alarm(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
         """One timer per batcher, for the earliest deadline in the line or in the running batch."""
@@ -271,10 +282,11 @@ class Batcher(Generic[Item, Answer]):
         self._give_up(self._lane.line.expire(now), "expired", now)
         late = [request for request in self._running if request.give_up_at <= now]
         self._give_up(late, "expired_running", now)
-        pending = [request.give_up_at for request in self._running if not request.future.done()]
-        next_deadline = min([self._lane.line.next_deadline() or inf, *pending])
-        if next_deadline < inf:
-            self._set_alarm(loop, next_deadline)
+        due = [request.give_up_at for request in self._running if not request.future.done()]
+        if (head := self._lane.line.next_deadline()) is not None:
+            due.append(head)
+        if (earliest := min(due, default=inf)) < inf:
+            self._set_alarm(loop, earliest)
 
 
 def _doubling(most: int) -> list[int]:

@@ -10,6 +10,7 @@ from threading import Thread
 from typing import Any, Protocol
 
 from batching.lane import ClosedBatch, Lane
+from batching.policy import CloseReason
 from batching.schedule import DeviceSchedule, Running
 
 Work = Callable[[], Any]
@@ -22,8 +23,11 @@ class LaneOwner(Protocol):
     def release(self, closed: ClosedBatch[Any], now: float) -> list[Any]:
         """Tell those who were given up; return the tickets that somebody still waits for."""
 
-    def launch(self, tickets: list[Any], closed: ClosedBatch[Any], now: float) -> Work:
-        """Note that these are running now, and return what runs them."""
+    def work(self, tickets: list[Any]) -> Work:
+        """What runs them, in the engine thread."""
+
+    def launched(self, tickets: list[Any], reason: CloseReason, now: float) -> None:
+        """They are running now."""
 
     def settle(self, tickets: list[Any], outcome: Any, running: Running[Any], now: float) -> None:
         """Answer them with what that returned, or with the exception it raised."""
@@ -59,9 +63,9 @@ class Device:
         self._owners[lane] = owner
 
     def detach(self, lane: Lane[Any]) -> None:
-        """Take an empty lane off the device."""
-        self.schedule.remove(lane)
-        del self._owners[lane]
+        """Take a lane off the device, if it is on it."""
+        if self._owners.pop(lane, None):
+            self.schedule.remove(lane)
 
     def wake(self, loop: asyncio.AbstractEventLoop) -> None:
         """Somebody waits. An idle device starts as soon as all who are ready now have joined."""
@@ -91,10 +95,12 @@ class Device:
         return float(outcome)
 
     def close(self) -> None:
-        """End the thread, after the batch it is running if any; does not wait for that batch."""
+        """Close every lane and end the thread; does not wait for a batch that is still running."""
+        for lane in self._owners:
+            lane.draining = True
         self._jobs.put(None)
         if self.schedule.running is None:
-            self._thread.join()
+            self._thread.join(timeout=1.0)
 
     def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hand the next batch to the engine thread, unless one is running or nobody waits."""
@@ -105,8 +111,8 @@ class Device:
             owner = self._owners[lane]
             if tickets := owner.release(closed, now):
                 self.schedule.start(lane, len(tickets), now)
-                work = owner.launch(tickets, closed, now)
-                self._jobs.put((loop, work, partial(self._finish, loop, owner, tickets)))
+                self._jobs.put((loop, owner.work(tickets), partial(self._finish, loop, owner, tickets)))
+                owner.launched(tickets, closed.reason, now)
 
     def _finish(
         self, loop: asyncio.AbstractEventLoop, owner: LaneOwner, tickets: list[Any], outcome: Any

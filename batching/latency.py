@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import groupby, pairwise
 from statistics import median
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 _MEMORY_BATCHES = 32  # the fit forgets with this time constant
 _WINDOW_BATCHES = 128  # the p99 is taken over this many last batches
@@ -52,11 +52,12 @@ class LatencyModel:
         self._fixed, self._slope = 0.0, 0.0
         self._window: deque[tuple[int, float]] = deque()
         self._excesses: dict[int, list[float]] = {}
+        self._p99: dict[int, float] = {}  # asked for since the last observation
         for size, seconds in samples:
             self.observe(size, seconds)
 
     @classmethod
-    def from_curve(cls, curve: Iterable[LatencyPoint]) -> "LatencyModel":
+    def from_curve(cls, curve: Iterable[LatencyPoint]) -> Self:
         """The model another process has learnt, from its `curve`."""
         points = [LatencyPoint(*point) for point in curve]
         model = cls((point.size, point.typical) for point in points)
@@ -76,8 +77,11 @@ class LatencyModel:
 
     def p99(self, size: int) -> float:
         """Seconds within which 99 of 100 batches of ``size`` are expected to be done."""
-        typical = self.typical(size)
-        return typical + min(self._excess(size), typical)
+        seconds = self._p99.get(size)
+        if seconds is None:
+            typical = self.typical(size)
+            seconds = self._p99[size] = typical + min(self._excess(size), typical)
+        return seconds
 
     def largest_within(self, seconds: float, most: int) -> int:
         """The largest batch, up to ``most``, whose p99 is within this time; 0 if there is none."""
@@ -87,6 +91,7 @@ class LatencyModel:
 
     def observe(self, size: int, seconds: float) -> None:
         """Learn from a batch of ``size`` that took ``seconds``."""
+        self._p99.clear()
         expected = self.typical(size)
         self._remember_excess(size, seconds - expected)
         if self._count >= _TRUSTED_AFTER:

@@ -1,7 +1,6 @@
 """What would this load do? The very policy that serves, under a simulated clock."""
 
 from array import array
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -131,48 +130,6 @@ class PolicyReplica:
             self.wake_at = now + seconds
 
 
-class FixedWaitReplica:
-    """What most servers do, for comparison: up to ``max_batch_size``, or what came within a fixed wait; nobody
-    refused."""
-
-    def __init__(
-        self, max_batch_size: int, wait_seconds: float, batch_seconds: BatchSeconds, forecast: Forecast
-    ) -> None:
-        self.wake_at = inf
-        self._max_batch_size = max_batch_size
-        self._wait_seconds = wait_seconds
-        self._batch_seconds = batch_seconds
-        self._forecast = forecast
-        self._line: deque[float] = deque()
-        self._batch: list[float] = []
-
-    def offer(self, now: float) -> None:
-        self._line.append(now)
-        if not self._batch:
-            self._start(now)
-
-    def wake(self, now: float) -> None:
-        self._forecast.latencies.extend([now - arrived for arrived in self._batch])
-        self._batch = []
-        self._start(now)
-
-    def load(self) -> int:
-        return len(self._line) + len(self._batch)
-
-    def _start(self, now: float) -> None:
-        if not self._line:
-            self.wake_at = inf
-        elif len(self._line) >= self._max_batch_size or now >= self._line[0] + self._wait_seconds:
-            size = min(len(self._line), self._max_batch_size)
-            self._batch = [self._line.popleft() for _ in range(size)]
-            seconds = self._batch_seconds(size)
-            self._forecast.batches += 1
-            self._forecast.busy_seconds += seconds
-            self.wake_at = now + seconds
-        else:
-            self.wake_at = self._line[0] + self._wait_seconds
-
-
 def simulate(
     arrivals: Iterable[float],
     policy: BatchPolicy,
@@ -193,20 +150,6 @@ def simulate(
     forecast = Forecast(policy.latency_target_seconds)
     servers = [PolicyReplica(policy, latency, truth, forecast) for _ in range(replicas)]
     return run(arrivals, servers, forecast, routing, seed)
-
-
-def simulate_fixed_wait(
-    arrivals: Iterable[float],
-    *,
-    target_seconds: float,
-    batch_seconds: BatchSeconds,
-    wait_seconds: float = 0.010,
-    max_batch_size: int = 32,
-) -> Forecast:
-    """The same load on a server that waits for a fixed time and refuses nobody."""
-    forecast = Forecast(target_seconds)
-    server = FixedWaitReplica(max_batch_size, wait_seconds, batch_seconds, forecast)
-    return run(arrivals, [server], forecast)
 
 
 def run(
