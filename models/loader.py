@@ -36,6 +36,7 @@ def _engine(loaded: Artifact, choice: Choice, device: str, threads: int) -> Engi
         from models.engines.torch_engine import TorchEngine
 
         return TorchEngine(loaded, device, threads)
+    from models.engines import openvino_graph
     from models.engines.openvino_engine import OpenVinoEngine
 
-    return OpenVinoEngine(loaded, choice, threads)
+    return OpenVinoEngine(openvino_graph.read(loaded, choice.export), choice.precision, threads)

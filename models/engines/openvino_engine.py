@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import openvino as ov
 
-from models.artifact import Artifact, read_checked
-from models.engines import openvino_graph
-from models.engines.choice import Choice
+from models.engines.choice import Precision
 from models.engines.protocol import Logits
 from models.images import Pixels
 
@@ -24,17 +20,17 @@ def capabilities() -> frozenset[str]:
 
 
 class OpenVinoEngine:
-    """One stream on `threads` threads; raises BadArtifact when the weights do not fit the network."""
+    """Runs a graph of `openvino_graph` at one precision: one stream on `threads` threads."""
 
-    def __init__(self, artifact: Artifact, choice: Choice, threads: int = 1) -> None:
-        self._precision = choice.precision
+    def __init__(self, graph: ov.Model, precision: Precision, threads: int = 1) -> None:
+        self._precision = precision
         compiled = ov.Core().compile_model(
-            _graph(artifact, choice),
+            graph,
             "CPU",
             {
                 "INFERENCE_NUM_THREADS": threads,
                 "NUM_STREAMS": 1,
-                "INFERENCE_PRECISION_HINT": _HINT[choice.precision],
+                "INFERENCE_PRECISION_HINT": _HINT[precision],
             },
         )
         self._request = compiled.create_infer_request()
@@ -50,13 +46,3 @@ class OpenVinoEngine:
     def logits(self, pixels: Pixels) -> Logits:
         output = self._request.infer([pixels], share_inputs=True)
         return np.array(output[0])  # a copy: the request's own buffer is written by the next batch
-
-
-def _graph(artifact: Artifact, choice: Choice) -> ov.Model:
-    if choice.export is None or not choice.export.files:
-        return openvino_graph.build(artifact)
-    files = {
-        Path(name).suffix: read_checked(artifact.directory / name, sha256)
-        for name, sha256 in choice.export.files.items()
-    }
-    return ov.Core().read_model(files[".xml"], files[".bin"])

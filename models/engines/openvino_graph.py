@@ -6,6 +6,7 @@ it, and every BatchNorm is folded into the convolution before it (Jacob et al. 2
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,25 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
-from models.artifact import Artifact, Weights
+from models.artifact import Artifact, Weights, read_checked
 from models.errors import BadArtifact
+from models.manifest import Export
 
 Node = Any  # openvino.Node, whose stubs are incomplete
 Floats = NDArray[np.float32]
 
 _EPSILON = 1e-5  # of torch's BatchNorm2d
+
+
+def read(artifact: Artifact, export: Export | None) -> ov.Model:
+    """The graph of an export's own files where it has any, else of the weights; raises BadArtifact."""
+    if export is None or not export.files:
+        return build(artifact)
+    files = {
+        Path(name).suffix: read_checked(artifact.directory / name, sha256)
+        for name, sha256 in export.files.items()
+    }
+    return ov.Core().read_model(files[".xml"], files[".bin"])
 
 
 def build(artifact: Artifact) -> ov.Model:

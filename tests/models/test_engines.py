@@ -9,6 +9,7 @@ import pytest
 
 from models import artifact, loader
 from models.artifact import Artifact
+from models.engines import openvino_graph
 from models.engines.choice import Wish, choose
 from models.engines.openvino_engine import OpenVinoEngine, capabilities
 from models.engines.torch_engine import TorchEngine
@@ -86,15 +87,14 @@ def loaded(request: pytest.FixtureRequest, models_dir: Path) -> Artifact:
 
 def test_openvino_computes_what_torch_computes(loaded: Artifact) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
-    choice = choose(loaded.manifest, Wish(precision="fp32"), ALL)
     expected = TorchEngine(loaded).logits(pixels)
-    got = OpenVinoEngine(loaded, choice).logits(pixels)
+    got = OpenVinoEngine(openvino_graph.build(loaded), "fp32").logits(pixels)
     assert got.dtype == expected.dtype == np.float32
     assert np.abs(got - expected).max() < 1e-3
 
 
 def test_an_openvino_answer_survives_the_next_batch(loaded: Artifact) -> None:
-    engine = OpenVinoEngine(loaded, choose(loaded.manifest, Wish(precision="fp32"), ALL))
+    engine = OpenVinoEngine(openvino_graph.build(loaded), "fp32")
     rng = np.random.default_rng(0)
     first = engine.logits(rng.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8))
     kept = first.copy()
@@ -114,7 +114,7 @@ def test_an_openvino_answer_survives_the_next_batch(loaded: Artifact) -> None:
 def test_weights_of_another_network_are_refused_by_both_engines(loaded: Artifact, damage: object) -> None:
     damaged = Artifact(loaded.directory, loaded.manifest, damage(loaded.weights))  # type: ignore[operator]
     with pytest.raises(BadArtifact, match="do not fit the network"):
-        OpenVinoEngine(damaged, choose(damaged.manifest, Wish(precision="fp32"), ALL))
+        openvino_graph.build(damaged)
     with pytest.raises(BadArtifact, match="do not fit the network"):
         TorchEngine(damaged)
 
