@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 class Observer:
-    """Hears every decision, on the event loop, after it was acted on. Must be quick; what it raises is logged."""
+    """Hears every decision on the event loop, after it was acted on. Be quick; what is raised is logged."""
 
     def batch_formed(self, name: str, size: int, reason: str, queue_seconds: Sequence[float]) -> None:
         """A batch went to the device. ``reason`` is a `CloseReason`; one queue wait per request."""
