@@ -15,14 +15,17 @@ class Outcome(IntEnum):
     REFUSED = 1  # 429, or 503 with Retry-After: come back later
     EXPIRED = 2  # 504: the deadline passed in the line
     LEFT = 3  # we hung up before the answer, on purpose
-    ERROR = 4  # anything else
+    REJECTED = 4  # a hostile image, told so with the right status
+    ERROR = 5  # anything else
 
 
 # The parsed JSON of a 200 -> what is wrong with it, or None.
 Check = Callable[[Any], str | None]
+# Status, whether there is a Retry-After, body -> the outcome, and what is wrong in case of an error.
+Judge = Callable[[int, bool, bytes], tuple[Outcome, str]]
 
 
-def judge(status: int, has_retry_after: bool, body: bytes, check: Check) -> tuple[Outcome, str]:
+def judge(check: Check, status: int, has_retry_after: bool, body: bytes) -> tuple[Outcome, str]:
     """The outcome of a complete response, and in case of an error its description."""
     if status == 200:
         fault = _fault(body, check)
@@ -32,6 +35,15 @@ def judge(status: int, has_retry_after: bool, body: bytes, check: Check) -> tupl
     if status == 504:
         return Outcome.EXPIRED, ""
     return Outcome.ERROR, f"status {status}"
+
+
+def judge_hostile(status: int, has_retry_after: bool, body: bytes) -> tuple[Outcome, str]:
+    """The same for an image that cannot be classified: 413, 415 and 422 are right, an answer is not."""
+    if status in {413, 415, 422}:
+        return Outcome.REJECTED, ""
+    if status == 200:
+        return Outcome.ERROR, "an answer to a hostile image"
+    return judge(native_answer, status, has_retry_after, body)
 
 
 def native_answer(document: Any) -> str | None:

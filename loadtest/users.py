@@ -90,7 +90,7 @@ def settle(response: Any, check: Check) -> None:
     if not response.status_code:
         return  # no response at all: Locust reports why
     has_retry_after = "retry-after" in response.headers
-    outcome, fault = judge(response.status_code, has_retry_after, response.content, check)
+    outcome, fault = judge(check, response.status_code, has_retry_after, response.content)
     if outcome is Outcome.ERROR:
         response.failure(fault)
         return

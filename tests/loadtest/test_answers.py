@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from loadtest.answers import Outcome, flask_answers, judge, native_answer, native_answers
+from loadtest.answers import Outcome, flask_answers, judge, judge_hostile, native_answer, native_answers
 
 
 def outcome(status: int, document: Any = None, *, retry_after: bool = False) -> Outcome:
-    return judge(status, retry_after, json.dumps(document).encode(), native_answer)[0]
+    return judge(native_answer, status, retry_after, json.dumps(document).encode())[0]
 
 
 def test_a_label_is_an_answer() -> None:
@@ -33,11 +33,11 @@ def test_a_passed_deadline_is_told_apart() -> None:
 
 @pytest.mark.parametrize("status", [400, 404, 413, 415, 422, 500, 502])
 def test_every_other_status_is_an_error_that_names_it(status: int) -> None:
-    assert judge(status, False, b"", native_answer) == (Outcome.ERROR, f"status {status}")
+    assert judge(native_answer, status, False, b"") == (Outcome.ERROR, f"status {status}")
 
 
 def test_a_200_that_is_not_json_is_an_error() -> None:
-    assert judge(200, False, b"<html>", native_answer) == (Outcome.ERROR, "the answer is not JSON")
+    assert judge(native_answer, 200, False, b"<html>") == (Outcome.ERROR, "the answer is not JSON")
 
 
 @pytest.mark.parametrize("document", [{}, [], None, {"label": ""}, {"label": 3}])
@@ -55,3 +55,10 @@ def test_of_several_images_each_must_have_its_label() -> None:
 def test_the_old_route_answers_with_categories() -> None:
     assert flask_answers()({"predictions": [{"category": "cat"}]}) is None
     assert flask_answers()({"predictions": [{"label": "cat"}]}) == "no category in the answer"
+
+
+def test_a_hostile_image_must_be_turned_down_with_the_right_status() -> None:
+    assert judge_hostile(422, False, b"")[0] is Outcome.REJECTED
+    assert judge_hostile(500, False, b"") == (Outcome.ERROR, "status 500")
+    assert judge_hostile(503, True, b"")[0] is Outcome.REFUSED
+    assert judge_hostile(200, False, b'{"label": "cat"}')[0] is Outcome.ERROR

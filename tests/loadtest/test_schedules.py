@@ -1,0 +1,35 @@
+"""Schedules ascend, keep their rate, and can be repeated."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from loadtest.schedules import Arrivals, Phase, of_phases, poisson, uniform
+
+
+def test_a_metronome() -> None:
+    assert list(uniform(4, 1)) == [0, 0.25, 0.5, 0.75]
+
+
+def test_independent_callers_keep_the_rate_and_their_gaps_vary_as_much_as_they_are_long() -> None:
+    times = poisson(1000, 60, seed=1)
+    gaps = np.diff(times)
+    assert len(times) == pytest.approx(60_000, rel=0.02)
+    assert gaps.std() == pytest.approx(gaps.mean(), rel=0.02)
+    assert gaps.min() >= 0
+    assert times[-1] < 60
+
+
+def test_a_seed_can_be_repeated_and_another_differs() -> None:
+    assert list(poisson(10, 5, seed=1)) == list(poisson(10, 5, seed=1))
+    assert list(poisson(10, 5, seed=1)) != list(poisson(10, 5, seed=2))
+
+
+@pytest.mark.parametrize("arrivals", list(Arrivals))
+def test_phases_follow_each_other(arrivals: Arrivals) -> None:
+    times = of_phases([Phase("calm", 10, 10), Phase("spike", 1000, 2)], arrivals)
+    assert (np.diff(times) >= 0).all()
+    assert np.count_nonzero(times < 10) == pytest.approx(100, rel=0.4)
+    assert np.count_nonzero(times >= 10) == pytest.approx(2000, rel=0.1)
+    assert times[-1] < 12
