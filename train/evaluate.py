@@ -53,10 +53,7 @@ def evaluate(model: Artifact, source_path: Path, cache: Path) -> dict[str, Any]:
 def answer(model: Artifact, images: Images) -> Answers:
     """Run the network on every image, in the service's engine."""
     engine = TorchEngine(model, threads=torch.get_num_threads())
-    parts = [
-        engine.logits(np.ascontiguousarray(images.pixels[at : at + BATCH]))
-        for at in range(0, len(images), BATCH)
-    ]
+    parts = [engine.logits(np.array(images.pixels[at : at + BATCH])) for at in range(0, len(images), BATCH)]
     return Answers(images, np.concatenate(parts))
 
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import signal
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import Self
 
 
 class Interrupt:
-    """Listens from its creation on."""
+    """Listens inside its `with` block; `asked` says whether somebody wants to leave."""
 
     def __init__(self) -> None:
         self.asked = False
-        signal.signal(signal.SIGINT, self._ask)
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.signal(signal.SIGINT, self._before)
 
     def _ask(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002  the signature is signal's
         self.asked = True

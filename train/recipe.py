@@ -17,7 +17,7 @@ class Phase(_Frozen):
     """A stretch of the training with its own cost per image."""
 
     from_fraction: float = Field(ge=0, lt=1, description="share of the steps after which it begins")
-    crop_px: int = Field(ge=8, description="side of the random crop the network is trained on")
+    crop_px: int = Field(ge=4, description="side of the random crop the network is trained on")
     blocks: Literal[1, 2] = Field(default=2, description="residual blocks per stage that are trained")
     frozen_body: bool = Field(default=False, description="train the new head alone")
     lr_scale: float = Field(default=1.0, gt=0, description="of the learning rates in this phase")

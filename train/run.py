@@ -105,7 +105,7 @@ def _sample(setting: loop.Setting) -> Tensor:
 def _identity(setting: loop.Setting, start: Initial | None) -> dict[str, Any]:
     """What must be the same for a resumed run to be the same run."""
     return {
-        "recipe": setting.recipe.model_dump(mode="json"),
+        "recipe": setting.recipe.model_dump(mode="json", exclude={"epochs"}),
         "start": start.description if start else "random weights",
         "classes": list(setting.images.classes),
         "splits": setting.splits.record(setting.images.digests, setting.recipe.seed),
@@ -125,7 +125,8 @@ def _fit(setting: loop.Setting, state: State, rejected: tuple[Rejected, ...]) ->
         f"{len(sides.leaked)} copies left out, {len(rejected)} files skipped; {total} steps"
     )
     try:
-        loop.run(setting, state, progress, Interrupt())
+        with Interrupt() as interrupt:
+            loop.run(setting, state, progress, interrupt)
     finally:
         progress.close()
 
@@ -140,6 +141,7 @@ def _provenance(
         "start": start.description if start else "random weights",
         "petaflop": round(flops / 1e15, 4),
         "hours": round(state.seconds / 3600, 3),
+        "lengths": state.lengths,
         "processes": setting.world.size,
         "device": setting.world.device.type,
         "dtype": str(setting.precision).removeprefix("torch."),

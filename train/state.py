@@ -17,7 +17,10 @@ from train.recipe import Recipe
 
 @dataclass
 class State:
-    """`step` is the next one to take; `identity` is what a resumed run must have in common."""
+    """`step` is the next one to take; `identity` is what a resumed run must have in common.
+
+    `lengths` is the plan: from which step on the run was to take how many epochs.
+    """
 
     identity: dict[str, Any]
     network: nn.Module
@@ -28,11 +31,15 @@ class State:
     best_accuracy: float = -1.0
     loss_sum: float = 0.0
     seconds: float = 0.0
+    lengths: list[dict[str, int]] = field(default_factory=list)
 
     @classmethod
     def start(cls, recipe: Recipe, identity: dict[str, Any], network: nn.Module) -> State:
         average = Average(network, recipe.ema_decay)
-        return cls(identity, network, average, optimiser.build(recipe, network))
+        optimisers = optimiser.build(recipe, network)
+        return cls(
+            identity, network, average, optimisers, lengths=[{"from_step": 0, "epochs": recipe.epochs}]
+        )
 
     def save(self, path: Path) -> None:
         """Write the whole state atomically; raises OSError."""
@@ -47,7 +54,11 @@ class State:
         )
 
     def restore(self, path: Path) -> None:
-        """Continue from `path`; raises RunError, naming the differences, if it was another run."""
+        """Continue from `path`; raises RunError, naming the differences, if it was another run.
+
+        The number of epochs alone may differ: a run may be cut short or made longer, which `lengths` keeps.
+        """
+        epochs = self.lengths[-1]["epochs"]
         saved = checkpoint.load(path)
         different = [
             f"{key} was {saved['identity'].get(key)!r}, now {value!r}"
@@ -58,10 +69,12 @@ class State:
             raise RunError(f"{path.parent} holds another run: {'; '.join(different)}")
         for name in _PLAIN:
             setattr(self, name, saved[name])
+        if self.lengths[-1]["epochs"] != epochs:
+            self.lengths.append({"from_step": self.step, "epochs": epochs})
         self.network.load_state_dict(saved["network"])
         self.average.network.load_state_dict(saved["average"])
         for mine, theirs in zip(self.optimisers, saved["optimisers"], strict=True):
             mine.load_state_dict(theirs)
 
 
-_PLAIN = ("identity", "step", "history", "best_accuracy", "loss_sum", "seconds")
+_PLAIN = ("identity", "step", "history", "best_accuracy", "loss_sum", "seconds", "lengths")

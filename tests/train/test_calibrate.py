@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.predictor import softmax
+from train import calibrate, metrics
+
+GENERATOR = np.random.default_rng(0)
+
+
+def drawn(temperature: float, count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
+    """Logits, and labels drawn from softmax(logits / temperature): what calibration must find again."""
+    logits = GENERATOR.normal(0, 4, (count, 5)).astype(np.float32)
+    chances = softmax(logits, temperature).cumsum(axis=1)
+    return logits, (GENERATOR.uniform(size=(count, 1)) > chances).sum(axis=1).clip(max=4)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_the_temperature_that_made_the_labels_is_found(temperature: float) -> None:
+    assert calibrate.fit_temperature(*drawn(temperature)) == pytest.approx(temperature, rel=0.05)
+
+
+def test_calibration_brings_the_error_down_and_changes_no_answer() -> None:
+    logits, labels = drawn(2.5)
+    fitted = calibrate.fit(logits, labels, 0.9)
+    before, after = softmax(logits, 1.0), softmax(logits, fitted.temperature)
+    assert (before.argmax(1) == after.argmax(1)).all()
+    error_before, error_after = (
+        metrics.ece(*metrics.confidence_and_correct(p, labels)) for p in (before, after)
+    )
+    assert error_after < 0.015 < error_before
+
+
+def test_sure_answers_have_the_precision_asked_for() -> None:
+    logits, labels = drawn(2.0)
+    fitted = calibrate.fit(logits, labels, 0.95)
+    answers = metrics.confidence_and_correct(softmax(logits, fitted.temperature), labels)
+    sure = metrics.at_threshold(*answers, fitted.uncertain_below)
+    assert sure["precision"] >= 0.95
+    assert 0.1 < sure["coverage"] < 0.95
+
+
+def test_a_lower_threshold_would_miss_the_precision() -> None:
+    confidences, correct = np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, True, True, False])
+    assert calibrate.threshold_for(confidences, correct, 0.99) == 0.7
+
+
+def test_where_no_threshold_is_precise_enough_only_the_surest_answer_is_sure() -> None:
+    confidences, correct = np.array([0.9, 0.8]), np.array([False, False])
+    assert calibrate.threshold_for(confidences, correct, 0.99) == 0.9

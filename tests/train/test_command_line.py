@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from models import artifact, resnet18
+from tests.train.conftest import FolderMaker
+from train import checkpoint
+from train.__main__ import main
+from train.progress import Progress
+
+
+class Workbench:
+    """One person's folders: `train()` and `run()` are what they type."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.run_dir, self.models = root, root / "run", root / "models"
+
+    def train(self, data: Path, *flags: str) -> int:
+        short = ("--epochs", "2", "--batch-size", "8", "--size", "8", "--output", str(self.run_dir))
+        return self.run("--data", str(data), "--name", "colours", *short, *self.where("--models-dir"), *flags)
+
+    def run(self, *arguments: str) -> int:
+        cached = () if arguments[0] == "import" else ("--cache", str(self.root / "cache"))
+        return main([*arguments, *cached])
+
+    def where(self, flag: str) -> tuple[str, str]:
+        return flag, str(self.models)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    return Workbench(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def trained(make_folder: FolderMaker, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workbench, Path]:
+    """A finished training on images with a test side, for tests that only look at it."""
+    bench = Workbench(tmp_path_factory.mktemp("trained"))
+    data = make_folder(8, sides=("train", "test"))
+    assert bench.train(data) == 0
+    return bench, data
+
+
+def test_training_ends_in_a_model_the_service_can_load(trained: tuple[Workbench, Path]) -> None:
+    bench, _ = trained
+    manifest = artifact.load(bench.models / "colours" / "1").manifest
+    assert manifest.classes == ("blue", "green", "red")
+    assert manifest.training["data"]["images"] == {"train": 21, "val": 3, "test": 24}
+    assert manifest.metrics["test"]["images"] == 24
+    assert manifest.calibration.temperature != 1
+
+
+def test_evaluate_reproduces_every_figure_of_the_card(
+    trained: tuple[Workbench, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench, data = trained
+    stated = artifact.load_manifest(bench.models / "colours" / "1").metrics["test"]
+    assert (
+        bench.run(
+            "evaluate", "--model", "colours", "--data", str(data), "--json", *bench.where("--models-dir")
+        )
+        == 0
+    )
+    found = json.loads(capsys.readouterr().out)
+    assert found.pop("per_class_accuracy") == stated.pop("per_class_accuracy")
+    assert {key: found[key] for key in stated} == pytest.approx(stated, rel=1e-5, abs=1e-6)
+    assert found["model"] == "colours/1"
+
+
+def test_evaluate_speaks_plainly_without_json(
+    trained: tuple[Workbench, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench, data = trained
+    assert bench.run("evaluate", "--model", str(bench.models / "colours" / "1"), "--data", str(data)) == 0
+    assert "accuracy" in capsys.readouterr().out
+
+
+def test_evaluate_refuses_a_class_the_model_does_not_know(
+    trained: tuple[Workbench, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench, data = trained
+    shutil.copytree(data / "test" / "red", tmp_path / "images" / "crimson")
+    shutil.copytree(data / "test" / "blue", tmp_path / "images" / "blue")
+    arguments = ("--model", "colours", "--data", str(tmp_path / "images"), *bench.where("--models-dir"))
+    assert bench.run("evaluate", *arguments) == 1
+    assert capsys.readouterr().err == "error: the model has no class 'crimson'; it has blue, green, red\n"
+
+
+def test_a_trained_model_is_fine_tuned_on_other_classes(
+    trained: tuple[Workbench, Path], tmp_path: Path, bench: Workbench
+) -> None:
+    before, data = trained
+    for name in ("blue", "red"):
+        shutil.copytree(data / "train" / name, tmp_path / "two" / name)
+    flags = ("--init", "colours", *before.where("--init-models-dir"))
+    assert bench.train(tmp_path / "two", *flags) == 0
+    manifest = artifact.load_manifest(bench.models / "colours" / "1")
+    assert manifest.classes == ("blue", "red")
+    assert manifest.training["start"].startswith("colours/1 ")
+    assert manifest.training["recipe"]["name"] == "finetune"
+
+
+def test_a_second_training_is_a_second_version(trained: tuple[Workbench, Path]) -> None:
+    bench, data = trained
+    assert bench.train(data, "--output", str(bench.root / "other"), "--epochs", "1") == 0
+    assert artifact.load_manifest(bench.models / "colours" / "2").version == "2"
+
+
+def test_a_run_is_not_overwritten(
+    trained: tuple[Workbench, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench, data = trained
+    assert bench.train(data) == 1
+    assert "--resume continues it" in capsys.readouterr().err
+
+
+def test_a_resumed_run_must_have_the_same_classes(
+    trained: tuple[Workbench, Path], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench, _ = trained
+    shutil.copytree(folder / "red", tmp_path / "images" / "red")
+    shutil.copytree(folder / "blue", tmp_path / "images" / "white")
+    assert bench.train(tmp_path / "images", "--resume") == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "classes was ['blue', 'green', 'red'], now ['red', 'white']" in error
+
+
+def test_there_must_be_a_run_to_resume(
+    bench: Workbench, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench.train(folder, "--resume") == 1
+    assert "no run to resume" in capsys.readouterr().err
+
+
+def test_a_single_class_stops_before_the_first_epoch(
+    bench: Workbench, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder / "red", tmp_path / "images" / "red")
+    assert bench.train(tmp_path / "images") == 1
+    assert capsys.readouterr().err == "error: one class only (red): a classifier needs two\n"
+    assert not bench.run_dir.exists()
+
+
+def test_a_loss_that_is_no_number_stops_and_leaves_the_last_good_checkpoint(
+    bench: Workbench, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench.train(folder, "scratch", "--lr", "1e30", "--save-every-s", "0") == 1
+    assert "error: the loss is nan" in capsys.readouterr().err
+    state = checkpoint.load(bench.run_dir / "checkpoint.pt")
+    assert state["step"] >= 1
+    assert not bench.models.exists()
+
+
+def test_ctrl_c_saves_the_step_and_exits_with_130(
+    bench: Workbench, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press(self: Progress, step: int, loss: float, images: int) -> None:  # noqa: ARG001
+        if step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Progress, "step", press)
+    assert bench.train(folder) == 130
+    assert checkpoint.load(bench.run_dir / "checkpoint.pt")["step"] == 3
+    monkeypatch.undo()
+    assert bench.train(folder, "--resume") == 0
+
+
+def test_a_run_may_be_made_longer_and_says_so(bench: Workbench, folder: Path) -> None:
+    assert bench.train(folder, "--epochs", "1") == 0
+    assert bench.train(folder, "--epochs", "2", "--resume") == 0
+    lengths = artifact.load_manifest(bench.models / "colours" / "2").training["lengths"]
+    assert lengths == [{"from_step": 0, "epochs": 1}, {"from_step": 2, "epochs": 2}]
+
+
+def test_somebodys_weights_become_a_model(bench: Workbench, tmp_path: Path) -> None:
+    network = resnet18.build(2, "stock")
+    torch.save(network.state_dict(), tmp_path / "old.pth")
+    flags = ("--classes", "open", "closed", "--image-size", "224", "--stem", "stock", "--resize", "crop")
+    weights = ("--weights", str(tmp_path / "old.pth"), "--name", "bottle")
+    assert bench.run("import", *weights, *flags, *bench.where("--models-dir")) == 0
+    imported = artifact.load(bench.models / "bottle" / "1")
+    assert imported.manifest.classes == ("open", "closed")
+    expected = network.state_dict()["fc.weight"].numpy()
+    assert (imported.weights["fc.weight"] == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("classes", "stem", "complaint"),
+    [
+        (("a", "b", "c"), "stock", "made for 2 classes, and --classes names 3"),
+        (("a", "b"), "3x3", "not the weights of a torchvision ResNet-18 with the 3x3 stem"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_in_one_line(
+    bench: Workbench, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    classes: tuple[str, ...], stem: str, complaint: str,
+) -> None:  # fmt: skip
+    torch.save(resnet18.build(2, "stock").state_dict(), tmp_path / "old.pth")
+    flags = ("--image-size", "32", "--stem", stem, "--resize", "stretch", *bench.where("--models-dir"))
+    weights = ("--weights", str(tmp_path / "old.pth"), "--name", "bottle")
+    assert bench.run("import", *weights, "--classes", *classes, *flags) == 1
+    error = capsys.readouterr().err
+    assert complaint in error
+    assert error.count("\n") == 1
+
+
+def test_a_file_that_would_run_code_is_refused(
+    bench: Workbench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(print, tmp_path / "evil.pth")
+    flags = ("--classes", "a", "b", "--image-size", "32", "--stem", "stock", "--resize", "crop")
+    assert bench.run("import", "--weights", str(tmp_path / "evil.pth"), "--name", "x", *flags) == 1
+    assert "not a file of weights that can be read safely" in capsys.readouterr().err

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.images import Preprocessing
+from tests.conftest import png_header
+from train import data
+from train.errors import DataError
+from train.sources import Source, open_source
+
+AT_8 = Preprocessing(size=8, resize="stretch")
+
+
+@pytest.fixture
+def copied(folder: Path, tmp_path: Path) -> Path:
+    """A folder a test may spoil."""
+    return Path(shutil.copytree(folder, tmp_path / "images"))
+
+
+def test_images_come_with_their_class_and_their_path(folder: Path, tmp_path: Path) -> None:
+    images, rejected = data.load(open_source(folder), AT_8, tmp_path)
+    assert images.pixels.shape == (24, 8, 8, 3)
+    assert not rejected
+    assert images.paths[0] == "blue/000.png"
+    assert images.classes[images.labels[0]] == "blue"
+    assert images.pixels[images.labels == 2].mean(axis=(0, 1, 2)).argmax() == 0  # red is reddest
+
+
+def test_the_second_run_decodes_nothing(folder: Path, tmp_path: Path) -> None:
+    first, _ = data.load(open_source(folder), AT_8, tmp_path)
+
+    def unreadable(path: str) -> bytes:
+        raise AssertionError(f"{path} was read again")
+
+    source: Source = replace(open_source(folder), read=unreadable)
+    second, _ = data.load(source, AT_8, tmp_path)
+    assert np.array_equal(first.pixels, second.pixels)
+    assert second.digests == first.digests
+
+
+def test_a_changed_file_is_decoded_anew(copied: Path, tmp_path: Path) -> None:
+    data.load(open_source(copied), AT_8, tmp_path)
+    Image.new("RGB", (9, 9), "white").save(copied / "red" / "000.png")
+    images, _ = data.load(open_source(copied), AT_8, tmp_path)
+    assert images.pixels[images.paths.index("red/000.png")].min() == 255
+
+
+def test_files_that_are_no_images_are_listed_with_their_reason(copied: Path, tmp_path: Path) -> None:
+    (copied / "red" / "broken.png").write_bytes((copied / "red" / "000.png").read_bytes()[:60])
+    (copied / "red" / "empty.png").write_bytes(b"")
+    (copied / "red" / "huge.png").write_bytes(png_header(100_000, 100_000))
+    (copied / "red" / "notes.txt").write_text("not an image")
+    (copied / "red" / "gone.png").symlink_to("nowhere")
+    images, rejected = data.load(open_source(copied), AT_8, tmp_path)
+    assert len(images) == 24
+    reasons = {file.path: file.reason for file in rejected}
+    assert set(reasons) == {
+        f"red/{name}" for name in ("broken.png", "empty.png", "gone.png", "huge.png", "notes.txt")
+    }
+    assert "pixels" in reasons["red/huge.png"]
+
+
+def test_the_policy_fail_names_the_first_bad_file(copied: Path, tmp_path: Path) -> None:
+    (copied / "red" / "empty.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"1 files cannot be used, the first red/empty\.png"):
+        data.load(open_source(copied), AT_8, tmp_path, policy="fail")
+
+
+def test_a_cmyk_jpeg_is_an_image(copied: Path, tmp_path: Path) -> None:
+    Image.new("CMYK", (9, 9)).save(copied / "red" / "print.jpg", "JPEG")
+    images, rejected = data.load(open_source(copied), AT_8, tmp_path)
+    assert len(images) == 25
+    assert not rejected
+
+
+def test_a_class_without_a_readable_image_is_refused(copied: Path, tmp_path: Path) -> None:
+    (copied / "white").mkdir()
+    (copied / "white" / "x.png").write_bytes(b"")
+    images, _ = data.load(open_source(copied), AT_8, tmp_path)
+    with pytest.raises(DataError, match="class 'white' has no readable image"):
+        data.check_classes(images)
+
+
+def test_a_single_class_is_refused(copied: Path, tmp_path: Path) -> None:
+    shutil.rmtree(copied / "red")
+    shutil.rmtree(copied / "green")
+    images, _ = data.load(open_source(copied), AT_8, tmp_path)
+    with pytest.raises(DataError, match=r"one class only \(blue\)"):
+        data.check_classes(images)
+
+
+def test_classes_that_differ_by_capitals_alone_are_refused(copied: Path, tmp_path: Path) -> None:
+    shutil.copytree(copied / "red", copied / "Red")
+    images, _ = data.load(open_source(copied), AT_8, tmp_path)
+    with pytest.raises(DataError, match="other capitals"):
+        data.check_classes(images)
+
+
+def test_a_folder_of_nothing_readable_is_refused(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        (tmp_path / "images" / name / "x.png").write_bytes(b"")
+    with pytest.raises(DataError, match="none of 2 files"):
+        data.load(open_source(tmp_path / "images"), AT_8, tmp_path / "cache")

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from models import resnet18
+from train import network
+from train.errors import RunError
+from train.recipe import CIFAR10, Phase
+
+SAMPLE = torch.nn.functional.interpolate(  # neighbouring pixels alike, as in pictures
+    torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(0)), size=16, mode="bilinear"
+)
+SHALLOW = Phase(from_fraction=0, crop_px=16, blocks=1)
+DEEP = Phase(from_fraction=0, crop_px=16)
+
+
+@pytest.fixture
+def fresh() -> nn.Module:
+    return network.from_scratch(CIFAR10, 10, SAMPLE)
+
+
+def test_a_new_network_is_a_function_of_the_seed(fresh: nn.Module) -> None:
+    again = network.from_scratch(CIFAR10, 10, SAMPLE)
+    assert all(torch.equal(a, b) for a, b in zip(fresh.parameters(), again.parameters(), strict=True))
+
+
+def test_the_second_blocks_change_nothing_until_they_have_learnt(fresh: nn.Module) -> None:
+    shallow, deep = network.Trunk(fresh, 1).eval(), network.Trunk(fresh, 2).eval()
+    assert torch.equal(shallow(SAMPLE), deep(SAMPLE))
+
+
+def test_the_whole_trunk_is_the_network_itself(fresh: nn.Module) -> None:
+    for stage in network.STAGES:
+        nn.init.normal_(fresh.get_parameter(f"{stage}.1.bn2.weight"))
+    assert torch.allclose(network.Trunk(fresh, 2).eval()(SAMPLE), fresh.eval()(SAMPLE), atol=1e-4)
+
+
+def test_whitening_filters_make_patches_uncorrelated() -> None:
+    kernel = torch.zeros(27, 3, 3, 3)
+    network.whiten(kernel, SAMPLE, floor=0.0)
+    answers = torch.nn.functional.conv2d(SAMPLE, kernel).transpose(0, 1).flatten(1)
+    assert torch.allclose(torch.cov(answers), torch.eye(27), atol=0.05)
+
+
+def test_a_shallow_phase_trains_the_first_blocks_alone(fresh: nn.Module) -> None:
+    network.of_phase(fresh, SHALLOW)
+    trained = {name for name, parameter in fresh.named_parameters() if parameter.requires_grad}
+    assert "layer1.0.conv1.weight" in trained
+    assert not any(name.startswith("layer1.1.") for name in trained)
+    network.of_phase(fresh, DEEP)
+    assert all(parameter.requires_grad for parameter in fresh.parameters())
+
+
+def test_a_frozen_body_keeps_its_weights_and_its_statistics(fresh: nn.Module) -> None:
+    model = network.of_phase(fresh, Phase(from_fraction=0, crop_px=16, frozen_body=True)).train()
+    before = copy.deepcopy(fresh.state_dict())
+    model(SAMPLE).sum().backward()
+    torch.optim.SGD(fresh.parameters(), 0.1).step()
+    changed = {name for name, value in fresh.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"fc.weight", "fc.bias"}
+
+
+def test_a_new_head_goes_on_the_old_body() -> None:
+    old = resnet18.build(10, "3x3").state_dict()
+    started = network.from_weights(CIFAR10, 4, old).state_dict()
+    assert started["fc.bias"].shape == (4,)
+    assert torch.equal(started["layer4.1.conv2.weight"], old["layer4.1.conv2.weight"])
+
+
+def test_a_head_for_as_many_classes_is_kept() -> None:
+    old = resnet18.build(10, "3x3").state_dict()
+    assert torch.equal(network.from_weights(CIFAR10, 10, old).state_dict()["fc.weight"], old["fc.weight"])
+
+
+def test_weights_of_the_other_stem_are_refused() -> None:
+    with pytest.raises(RunError, match="do not fit the 3x3 stem"):
+        network.from_weights(CIFAR10, 10, resnet18.build(10, "stock").state_dict())
+
+
+@pytest.mark.parametrize("broken", [{}, {"body.weight": torch.zeros(1)}])
+def test_weights_of_another_network_are_refused(broken: dict[str, torch.Tensor]) -> None:
+    with pytest.raises(RunError, match="not those of a torchvision ResNet-18"):
+        network.from_weights(CIFAR10, 10, broken)
+
+
+def test_the_average_follows_the_weights_and_forgets_slowly(fresh: nn.Module) -> None:
+    average = network.Average(fresh, decay=0.9)
+    bias = fresh.get_parameter("fc.bias")
+    nn.init.zeros_(average.network.get_parameter("fc.bias"))
+    nn.init.ones_(bias)
+    average.update(fresh, step=1000)
+    assert average.network.get_parameter("fc.bias").numpy() == pytest.approx(np.full(10, 0.1))
+
+
+def test_batch_norms_are_measured_on_what_they_will_see(fresh: nn.Module) -> None:
+    network.measure_batch_norms(fresh, [SAMPLE])
+    stem = fresh.get_submodule("conv1")(SAMPLE)
+    measured = fresh.get_submodule("bn1").running_mean
+    assert isinstance(measured, torch.Tensor)
+    assert torch.allclose(measured, stem.mean(dim=(0, 2, 3)), atol=1e-3)
+    assert fresh.get_submodule("bn1").momentum == 0.1

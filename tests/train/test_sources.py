@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import io
+import pickle
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.train.conftest import FolderMaker
+from train.errors import DataError
+from train.sources import open_source
+
+
+def zipped(folder: Path, target: Path, prefix: str = "") -> Path:
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, prefix + path.relative_to(folder).as_posix())
+    return target
+
+
+def test_a_folder_by_class_has_no_sides(folder: Path) -> None:
+    source = open_source(folder)
+    assert source.classes == ("blue", "green", "red")
+    assert len(source.items) == 24
+    assert {item.side for item in source.items} == {None}
+
+
+def test_folders_named_train_val_and_test_are_sides(make_folder: FolderMaker) -> None:
+    source = open_source(make_folder(2, sides=("train", "valid", "test")))
+    assert source.classes == ("blue", "green", "red")
+    assert {item.side for item in source.items} == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize("prefix", ["", "pictures/"])
+def test_a_zip_is_read_as_the_folder_it_holds(folder: Path, tmp_path: Path, prefix: str) -> None:
+    from_folder, from_zip = open_source(folder), open_source(zipped(folder, tmp_path / "a.zip", prefix))
+    assert from_zip.classes == from_folder.classes
+    assert [item.class_name for item in from_zip.items] == [item.class_name for item in from_folder.items]
+    first, also_first = from_folder.items[0].path, from_zip.items[0].path
+    assert from_zip.read(also_first) == from_folder.read(first)
+
+
+def test_images_deeper_in_a_class_belong_to_it(folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "deep"
+    shutil.copytree(folder, root)
+    (root / "red" / "dark").mkdir()
+    shutil.copy(root / "red" / "000.png", root / "red" / "dark" / "x.png")
+    assert len([item for item in open_source(root).items if item.class_name == "red"]) == 9
+
+
+def test_an_empty_class_folder_is_still_a_class(folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "with_empty"
+    shutil.copytree(folder, root)
+    (root / "white").mkdir()
+    assert "white" in open_source(root).classes
+
+
+def test_what_file_managers_leave_behind_is_not_seen(folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "littered"
+    shutil.copytree(folder, root)
+    (root / ".git").mkdir()
+    (root / ".git" / "x.png").write_bytes(b"x")
+    for name in (".DS_Store", "red/.DS_Store", "red/Thumbs.db"):
+        (root / name).write_bytes(b"x")
+    assert open_source(root).items == open_source(folder).items
+
+
+def test_a_link_to_a_parent_does_not_loop(folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "looped"
+    shutil.copytree(folder, root)
+    (root / "red" / "again").symlink_to(root)
+    assert len(open_source(root).items) == 24
+
+
+def test_torchvisions_cifar10_download_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 3072), dtype=np.uint8)
+    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    for name in [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]:
+        batch = {"data": pixels, "labels": [i % 10 for i in range(20)]}
+        (folder / name).write_bytes(pickle.dumps(batch))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": names}))
+    monkeypatch.setattr("torchvision.datasets.CIFAR10._check_integrity", lambda self: True)  # noqa: ARG005
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda path, md5: True)  # noqa: ARG005
+    source = open_source(tmp_path)
+    assert source.classes == tuple(names)
+    assert len(source.items) == 120
+    with Image.open(io.BytesIO(source.read("test/bird/00002.png"))) as image:
+        assert np.array_equal(np.asarray(image).transpose(2, 0, 1).ravel(), pixels[2])
+
+
+def test_what_is_neither_a_folder_nor_a_zip_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("x")
+    with pytest.raises(DataError, match="neither"):
+        open_source(tmp_path / "x.txt")
+
+
+def test_a_folder_without_class_folders_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"x")
+    with pytest.raises(DataError, match="no class folder"):
+        open_source(tmp_path)
