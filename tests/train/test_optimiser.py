@@ -5,7 +5,7 @@ import torch
 
 from models import resnet18
 from train import optimiser
-from train.recipe import CIFAR10, STEPS
+from train.recipe import CIFAR10, STEPS, Recipe
 
 
 @pytest.mark.parametrize("shape", [(8, 72), (64, 64), (72, 8)])
@@ -43,7 +43,7 @@ def test_muon_leaves_a_kernel_alone_whose_gradient_is_zero() -> None:
 
 
 @pytest.mark.parametrize("recipe", [CIFAR10, STEPS], ids=lambda recipe: recipe.name)
-def test_every_parameter_has_exactly_one_optimiser(recipe: optimiser.Recipe) -> None:
+def test_every_parameter_has_exactly_one_optimiser(recipe: Recipe) -> None:
     network = resnet18.build(10, "3x3")
     groups = [group for one in optimiser.build(recipe, network) for group in one.param_groups]
     held = [id(parameter) for group in groups for parameter in group["params"]]

@@ -72,7 +72,7 @@ def test_what_people_call_their_classes_is_text_and_never_markup(written: Path) 
     assert "&lt;b&gt;bold&lt;/b&gt;" in page
 
 
-def test_the_mistakes_are_shown_surest_first(written: Path, story: report.Story, answers: Answers) -> None:
+def test_the_mistakes_are_shown_surest_first(written: Path, answers: Answers) -> None:
     page = (written / "report.html").read_text()
     shown = [float(found) for found in re.findall(r"</em>, ([\d.]+) %", page)]
     wrong = int((answers.logits.argmax(1) != answers.images.labels).sum())
