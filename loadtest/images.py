@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from loadtest.errors import NoImages
+
 SAMPLES = Path(__file__).parent / "samples"
 MOST_IMAGES = 1000  # enough that none is seen twice in a batch, and all stay in memory
 
 _CONTENT_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
-
-
-class NoImages(Exception):
-    """One line that says where images were looked for."""
 
 
 @dataclass(frozen=True, slots=True)

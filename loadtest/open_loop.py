@@ -209,7 +209,6 @@ class OpenLoop:
 @contextmanager
 def _without_collections() -> Iterator[None]:
     """A garbage collection over all that was loaded would be measured as a stall of the server."""
-    gc.collect()
     gc.freeze()
     try:
         yield

@@ -16,7 +16,8 @@ from locust.env import Environment
 from loadtest import bodies
 from loadtest.answers import Check, Outcome, flask_answers, judge, native_answer
 from loadtest.bodies import Body
-from loadtest.images import EncodedImage, NoImages, load_images
+from loadtest.errors import NoImages
+from loadtest.images import EncodedImage, load_images
 
 
 def fine_bucket(response_time: float) -> float:

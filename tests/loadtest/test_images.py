@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from loadtest.images import NoImages, load_images
+from loadtest.errors import NoImages
+from loadtest.images import load_images
 
 
 def test_the_bundled_samples_are_images_that_open() -> None:

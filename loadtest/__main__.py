@@ -1,0 +1,27 @@
+"""`python -m loadtest plan ...` forecasts; `python -m loadtest run SCENARIO ...` measures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from loadtest import plan
+from loadtest.errors import LoadtestError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Returns the exit code: 0, 1 where an objective is missed, 2 where the run itself is not possible."""
+    parser = argparse.ArgumentParser(prog="python -m loadtest", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    plan.add_command(commands)
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except LoadtestError as error:
+        print(f"loadtest: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,252 @@
+"""The forecast: the policy that serves, under a simulated clock, with the curve the server has learnt.
+
+Times run from admission to answer; decoding and the network come on top.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batching.arrivals import bursty, poisson
+from batching.latency import LatencyModel, LatencyPoint
+from batching.policy import BatchPolicy
+from batching.simulate import Forecast, Routing, simulate
+from loadtest import page
+from loadtest.charts import Axis, Series, line_chart, number
+from loadtest.described import Described, describe
+from loadtest.errors import BadArrivals
+from loadtest.page import Figure
+
+ON_TIME_SHARE = 0.99  # of all requests, for a number of replicas to be enough
+
+Arrivals = Callable[[float], Sequence[float]]  # requests a second -> ascending seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What is expected at one rate: of one replica, and how many it takes for nearly all to be on time."""
+
+    rate: float
+    one: Forecast
+    replicas: int | None  # None: more than were asked about
+    enough: Forecast | None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One server's policy and curve, the load, and the replicas to think of."""
+
+    policy: BatchPolicy
+    latency: LatencyModel
+    arrivals: Arrivals
+    routing: Routing
+    replicas: tuple[int, int]
+
+
+def question(
+    model: Described,
+    arrivals: Arrivals,
+    *,
+    target_seconds: float | None = None,
+    routing: Routing = Routing.RANDOM,
+    replicas: tuple[int, int] = (1, 1000),
+) -> Question:
+    """About the model that a service described."""
+    policy = BatchPolicy(
+        latency_target_seconds=target_seconds or model.latency_target_seconds,
+        max_batch_size=model.max_batch_size,
+        max_waiting=model.max_waiting,
+    )
+    latency = LatencyModel.from_curve(LatencyPoint(*point) for point in model.latency)
+    return Question(policy, latency, arrivals, routing, replicas)
+
+
+def forecast(asked: Question, rate: float, replicas: int = 1) -> Forecast:
+    """What becomes of ``rate`` requests a second."""
+    return simulate(
+        asked.arrivals(rate), asked.policy, asked.latency, replicas=replicas, routing=asked.routing
+    )
+
+
+def plan(asked: Question, rate: float) -> Planned:
+    """One replica at this rate, and the fewest that serve `ON_TIME_SHARE` of it within the target."""
+    one = forecast(asked, rate)
+    low, high = asked.replicas
+    replicas = max(low, math.ceil(rate / max(capacity(asked), 1e-9)))
+    enough = None
+    while replicas <= high:
+        enough = forecast(asked, rate, replicas)
+        if enough.on_time >= ON_TIME_SHARE * enough.offered:
+            return Planned(rate, one, replicas, enough)
+        replicas += max(1, replicas // 20)
+    return Planned(rate, one, None, None)
+
+
+def capacity(asked: Question) -> float:
+    """Images a second of one replica whose batches are as large as the target allows."""
+    most = asked.policy.max_batch_size
+    size = max(1, asked.latency.largest_within(asked.policy.latency_target_seconds, most))
+    return size / asked.latency.typical(size)
+
+
+# The command.
+
+
+def add_command(commands: argparse._SubParsersAction[Any]) -> None:
+    """`plan` and its options."""
+    parser = commands.add_parser("plan", help="forecast goodput, latency and replicas", description=__doc__)
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="a running service")
+    parser.add_argument("--model", default="cifar10", help="one of its models")
+    parser.add_argument("--target-ms", type=float, help="latency target; the service's own if left out")
+    parser.add_argument("--rate", type=between, default=(50, 2000), metavar="LOW..HIGH", help="requests/s")
+    parser.add_argument("--points", type=int, default=8, help="rates between LOW and HIGH")
+    parser.add_argument("--replicas", type=between, default=(1, 1000), metavar="LOW..HIGH")
+    parser.add_argument(
+        "--arrivals", default="poisson", help="poisson, bursty, or a file of ascending seconds"
+    )
+    parser.add_argument("--routing", type=Routing, choices=list(Routing), default=Routing.RANDOM)
+    parser.add_argument("--seconds", type=float, default=30, help="of simulated load at each rate")
+    parser.add_argument("--html", type=Path, default=Path("plan.html"), help="where the charts go")
+    parser.set_defaults(run=_run)
+
+
+def between(text: str) -> tuple[int, int]:
+    """`50..2000`, or one number for both ends."""
+    low, _, high = text.partition("..")
+    ends = int(low), int(high or low)
+    if not 0 < ends[0] <= ends[1]:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LOW..HIGH")
+    return ends
+
+
+def rates_between(low: float, high: float, points: int) -> list[float]:
+    """Equal factors apart, to two digits."""
+    if low == high:
+        return [low]
+    values = [low * (high / low) ** (index / (points - 1)) for index in range(points)]
+    return sorted({float(f"{value:.2g}") for value in values[1:-1]} | {low, high})
+
+
+def recorded(path: Path) -> list[float]:
+    """A file with one ascending number of seconds a line; raises BadArrivals."""
+    try:
+        times = [float(line) for line in path.read_text().split()]
+    except (OSError, ValueError) as error:
+        raise BadArrivals(f"{path}: {error}") from error
+    if len(times) < 2 or times != sorted(times) or times[0] < 0:
+        raise BadArrivals(f"{path}: not at least two ascending numbers of seconds")
+    return times
+
+
+def _run(options: argparse.Namespace) -> int:
+    model = describe(options.url, options.model)
+    rates, arrivals = _load(options)
+    target = options.target_ms / 1000 if options.target_ms else None
+    asked = question(
+        model, arrivals, target_seconds=target, routing=options.routing, replicas=options.replicas
+    )
+    print(f"{_title(model)}: about {number(capacity(asked))} images/s a replica")
+    print("".join(f"{cell:>12}" for cell in HEADER))
+    planned = []
+    for rate in rates:
+        planned.append(plan(asked, rate))
+        print("".join(f"{cell:>12}" for cell in row(planned[-1])), flush=True)
+    options.html.write_text(report(model, asked, planned), encoding="utf-8")
+    print(f"charts: {options.html}")
+    return 0
+
+
+def _load(options: argparse.Namespace) -> tuple[list[float], Arrivals]:
+    if options.arrivals in {"poisson", "bursty"}:
+        low, high = options.rate
+        make = poisson if options.arrivals == "poisson" else bursty
+        return rates_between(low, high, options.points), lambda rate: list(make(rate, options.seconds))
+    times = recorded(Path(options.arrivals))
+    return [len(times) / times[-1]], lambda _: times
+
+
+HEADER = ("offered/s", "goodput/s", "p50 ms", "p99 ms", "mean batch", "refused", "replicas", "p99 ms then")
+
+
+def row(planned: Planned) -> list[str]:
+    """The cells under `HEADER`."""
+    one = planned.one
+    return [
+        number(planned.rate),
+        f"{one.goodput:.1f}",
+        f"{one.latency_percentile(50) * 1000:.1f}",
+        f"{one.latency_percentile(99) * 1000:.1f}",
+        f"{one.mean_batch:.1f}",
+        f"{unserved(one):.1%}",
+        str(planned.replicas or "more"),
+        f"{planned.enough.latency_percentile(99) * 1000:.1f}" if planned.enough else "",
+    ]
+
+
+def unserved(one: Forecast) -> float:
+    """The share that got no answer: refused, expired in the line, or dropped from it."""
+    return (one.refused + one.expired + one.dropped) / one.offered if one.offered else 0.0
+
+
+def report(model: Described, asked: Question, planned: Sequence[Planned]) -> str:
+    """The page with charts and the table."""
+    rate = Axis("offered, requests/s", log=True)
+
+    def curve(label: str, value: Callable[[Planned], float], *, dashed: bool = False) -> Series:
+        return Series(label, [(each.rate, value(each)) for each in planned], dashed, dots=not dashed)
+
+    target = asked.policy.latency_target_seconds * 1000
+    charts = [
+        Figure(
+            "Goodput of one replica",
+            line_chart(
+                [
+                    curve("within the target", lambda p: p.one.goodput),
+                    curve("offered", lambda p: p.rate, dashed=True),
+                ],
+                rate,
+                Axis("requests/s", log=True),
+            ),
+        ),
+        Figure(
+            "Latency of the answers given",
+            line_chart(
+                [
+                    curve("p50", lambda p: p.one.latency_percentile(50) * 1000),
+                    curve("p99", lambda p: p.one.latency_percentile(99) * 1000),
+                    curve("target", lambda _: target, dashed=True),
+                ],
+                rate,
+                Axis("ms"),
+            ),
+            "one replica, from admission to answer",
+        ),
+        Figure(
+            "Batch size",
+            line_chart([curve("mean batch", lambda p: p.one.mean_batch)], rate, Axis("images")),
+        ),
+        Figure(
+            "Replicas needed",
+            line_chart(
+                [curve("replicas", lambda p: p.replicas or math.nan)], rate, Axis("replicas", log=True)
+            ),
+            f"for {ON_TIME_SHARE:.0%} of all requests within {number(target)} ms, {asked.routing} routing",
+        ),
+    ]
+    lead = (
+        f"{_title(model)}, target {number(target)} ms: the policy that serves, "
+        "simulated with the latency curve that the running service has learnt."
+    )
+    rows = [row(each) for each in planned]
+    return page.page(
+        "What would this load do?", lead, [page.figures(charts), page.table("By rate", HEADER, rows)]
+    )
+
+
+def _title(model: Described) -> str:
+    return f"{model.name}/{model.version} on {model.engine}"

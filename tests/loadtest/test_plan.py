@@ -1,0 +1,136 @@
+"""The forecast for a server whose curve is known."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from batching.arrivals import poisson
+from loadtest.__main__ import main
+from loadtest.described import Described, describe
+from loadtest.errors import BadArrivals, NoServer
+from loadtest.plan import (
+    Question,
+    between,
+    capacity,
+    forecast,
+    plan,
+    question,
+    rates_between,
+    recorded,
+    report,
+)
+from tests.loadtest.fakes import Received, Reply, fake_server
+
+# 4 ms and 1 ms an image: at most 32 / 36 ms = 889 images/s.
+CURVE = tuple((size, 0.004 + 0.001 * size, 0.004 + 0.001 * size) for size in (1, 2, 4, 8, 16, 32))
+MODEL = Described("cifar10", "7", "torch cpu fp32", 0.1, 32, 1024, CURVE)
+DOCUMENT = {
+    "name": "cifar10",
+    "version": "7",
+    "engine": "torch cpu fp32",
+    "latency_target_ms": 100.0,
+    "max_batch_size": 32,
+    "max_waiting": 1024,
+    "latency": [{"size": n, "typical_seconds": t, "p99_seconds": p} for n, t, p in CURVE],
+}
+
+
+def asked(replicas: tuple[int, int] = (1, 1000)) -> Question:
+    return question(MODEL, lambda rate: list(poisson(rate, 5)), replicas=replicas)
+
+
+def test_capacity_is_that_of_the_largest_batch_within_the_target() -> None:
+    assert capacity(asked()) == pytest.approx(32 / 0.036, rel=0.01)
+
+
+def test_below_capacity_everybody_is_served_in_time() -> None:
+    one = forecast(asked(), 400)
+    assert one.on_time == one.offered
+    assert one.latency_percentile(99) < 0.1
+
+
+def test_above_capacity_the_rest_is_refused_and_who_is_answered_is_in_time() -> None:
+    one = forecast(asked(), 2000)
+    assert one.goodput == pytest.approx(889, rel=0.1)
+    assert one.refused > 0
+    assert one.latency_percentile(99) <= 0.101
+
+
+def test_the_replicas_are_the_fewest_that_are_enough() -> None:
+    planned = plan(asked(), 2000)
+    assert planned.replicas
+    fewer = forecast(asked(), 2000, planned.replicas - 1)
+    assert planned.enough
+    assert planned.enough.on_time >= 0.99 * planned.enough.offered
+    assert fewer.on_time < 0.99 * fewer.offered
+
+
+def test_more_replicas_than_were_asked_about_is_said_and_not_guessed() -> None:
+    planned = plan(asked((1, 2)), 5000)
+    assert planned.replicas is None
+    assert planned.enough is None
+
+
+def test_the_page_names_the_model_and_draws_every_chart() -> None:
+    html = report(MODEL, asked(), [plan(asked(), 100), plan(asked(), 2000)])
+    assert "cifar10/7 on torch cpu fp32" in html
+    assert html.count("<svg") == 4
+
+
+def test_ranges_are_read_as_low_to_high() -> None:
+    assert between("50..2000") == (50, 2000)
+    assert between("7") == (7, 7)
+    for wrong in ("9..3", "0..4", "-1"):
+        with pytest.raises((argparse.ArgumentTypeError, ValueError)):
+            between(wrong)
+
+
+def test_rates_are_equal_factors_apart_with_both_ends() -> None:
+    assert rates_between(50, 800, 5) == [50, 100, 200, 400, 800]
+    assert rates_between(50, 50, 5) == [50]
+
+
+def test_recorded_arrivals_must_ascend(tmp_path: Path) -> None:
+    path = tmp_path / "arrivals.txt"
+    path.write_text("0.5\n0.75\n2\n")
+    assert recorded(path) == [0.5, 0.75, 2.0]
+    for wrong in ("2\n1\n", "1\n", "a\n"):
+        path.write_text(wrong)
+        with pytest.raises(BadArrivals, match=r"arrivals\.txt"):
+            recorded(path)
+
+
+def test_a_running_service_describes_its_model() -> None:
+    with fake_server(lambda _: Reply(document=DOCUMENT)) as server:
+        assert describe(server.url, "cifar10") == MODEL
+    assert server.received[0].path == "/v1/models/cifar10"
+
+
+def test_a_service_that_does_not_know_the_model_is_named() -> None:
+    with fake_server(lambda _: Reply(404)) as server, pytest.raises(NoServer, match=server.url):
+        describe(server.url, "nobody")
+
+
+def test_the_command_prints_a_row_for_each_rate_and_writes_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    html = tmp_path / "plan.html"
+
+    def describes(_: Received) -> Reply:
+        return Reply(document=DOCUMENT)
+
+    with fake_server(describes) as server:
+        options = ["--rate", "50..200", "--points", "3", "--seconds", "2", "--html", str(html)]
+        assert main(["plan", "--url", server.url, *options]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:-1]] == ["50", "100", "200"]
+    assert "What would this load do?" in html.read_text()
+
+
+def test_the_command_says_in_one_line_that_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    with fake_server() as server:
+        pass
+    assert main(["plan", "--url", server.url]) == 2
+    assert capsys.readouterr().err.startswith(f"loadtest: {server.url}/v1/models/cifar10: ")
