@@ -7,13 +7,14 @@ per batch size are the best predictor. From Clipper (NSDI 2017): plan with a hig
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
 from statistics import median
 from typing import NamedTuple, Self
 
 _MEMORY_BATCHES = 32  # the fit forgets with this time constant
 _WINDOW_BATCHES = 128  # the p99 is taken over this many last batches
 _OUTLIER = 3.0  # an observation counts as at most this many times the prediction, or one such part of it
+_TICK_SECONDS = 1e-9  # nothing takes no time, whatever a coarse clock says
 _TRUSTED_AFTER = 8  # observations before which nothing is called an outlier
 _INTERCEPT_PENALTY = 0.01  # sizes must vary by 10 % before a fixed cost is told from the slope
 
@@ -45,7 +46,7 @@ class LatencyModel:
 
     def __init__(self, measured: Iterable[tuple[int, float]] = ()) -> None:
         """``measured``: (batch size, seconds) of the warm-up, ideally several for each of 1, 2, 4, 8, ..."""
-        samples = sorted(measured)
+        samples = sorted((size, max(seconds, _TICK_SECONDS)) for size, seconds in measured)
         self._shape = _interpolated(samples) if samples else [0.0, 1.0]
         self._count = 0
         self._x = self._y = self._xx = self._xy = 0.0
@@ -92,6 +93,7 @@ class LatencyModel:
     def observe(self, size: int, seconds: float) -> None:
         """Learn from a batch of ``size`` that took ``seconds``."""
         self._p99.clear()
+        seconds = max(seconds, _TICK_SECONDS)
         expected = self.typical(size)
         self._remember_excess(size, seconds - expected)
         if self._count >= _TRUSTED_AFTER:
@@ -139,9 +141,9 @@ def _interpolated(samples: Sequence[tuple[int, float]]) -> list[float]:
     """Seconds for every size from 0 to the largest measured: medians, joined by lines, never falling."""
     knots = [(0, 0.0)]
     for size, group in groupby(samples, key=lambda sample: sample[0]):
-        knots.append((size, max(knots[-1][1], median(seconds for _, seconds in group))))
+        knots.append((size, median(seconds for _, seconds in group)))
     shape = [0.0]
     for (low, low_seconds), (high, high_seconds) in pairwise(knots):
         step = (high_seconds - low_seconds) / (high - low)
         shape.extend(low_seconds + step * (size - low) for size in range(low + 1, high + 1))
-    return shape
+    return list(accumulate(shape, max))

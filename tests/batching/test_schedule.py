@@ -1,0 +1,244 @@
+"""Several lanes on one device: the properties that hold whatever comes, and fairness under a flood."""
+
+from random import Random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from batching.latency import LatencyModel
+from batching.policy import BatchPolicy, CloseReason, RefusalReason
+from batching.waiting import Ticket
+from tests.batching.world import Model, World, affine
+
+INF = float("inf")
+
+
+def model(
+    target: float = 0.5,
+    fixed: float = 0.010,
+    each: float = 0.005,
+    *,
+    max_batch_size: int = 32,
+    max_waiting: int = 1024,
+) -> Model:
+    return Model(BatchPolicy(target, max_batch_size, max_waiting), affine(fixed, each))
+
+
+class TestAdmission:
+    def test_an_idle_device_takes_anybody_whatever_it_expects(self) -> None:
+        slow = model(target=0.001)
+        world = World(slow)
+        assert world.arrive(slow)
+
+    def test_a_busy_device_refuses_what_would_be_late(self) -> None:
+        slow = model(target=0.3)
+        world = World(slow)
+        world.arrive(slow)
+        world.dispatch()
+        while world.arrive(slow):
+            pass
+        (refusal,) = slow.refusals
+        assert refusal.reason is RefusalReason.DEADLINE
+        world.advance(10.0)
+        assert slow.on_time() == len(slow.served) > 32
+
+    def test_retry_after_is_when_the_same_request_would_be_taken(self) -> None:
+        slow = model(target=0.3)
+        world = World(slow)
+        world.arrive(slow)
+        world.dispatch()
+        while world.arrive(slow):
+            pass
+        world.advance(slow.refusals[0].retry_after_seconds + 1e-6)
+        assert world.arrive(slow)
+
+    def test_a_full_line_refuses_exactly_those_who_do_not_fit(self) -> None:
+        bounded = model(target=60.0, max_waiting=10)
+        world = World(bounded)
+        world.arrive(bounded)
+        world.dispatch()
+        accepted = [world.arrive(bounded) for _ in range(17)]
+        assert sum(ticket is not None for ticket in accepted) == 10
+        assert [refusal.reason for refusal in bounded.refusals] == [RefusalReason.FULL] * 7
+
+    def test_a_deadline_already_past_is_not_called_a_full_line(self) -> None:
+        idle = model()
+        world = World(idle)
+        world.arrive(idle, timeout_seconds=0.0)
+        assert idle.refusals[0].reason is RefusalReason.EXPIRED
+
+    def test_a_hung_device_soon_refuses_everybody(self) -> None:
+        hung = model(target=0.1)
+        world = World(hung)
+        world.arrive(hung)
+        world.dispatch()
+        world.now = 5.0
+        assert world.arrive(hung) is None
+        assert hung.refusals[0].retry_after_seconds == pytest.approx(5.0, rel=0.05)
+
+    def test_another_models_line_counts_as_waiting_time(self) -> None:
+        quick, slow = model(target=0.05), model(target=5.0, fixed=0.1)
+        world = World(quick, slow)
+        world.arrive(slow)
+        assert world.arrive(quick) is None
+
+
+class TestCloseReasons:
+    def close(self, waiting: int, *, timeout: float = INF, draining: bool = False) -> CloseReason:
+        one = model()
+        world = World(one)
+        world.arrive(one, timeout)
+        for _ in range(waiting - 1):
+            world.arrive(one)
+        one.lane.draining = draining
+        world.dispatch()
+        return one.batches[0].reason
+
+    def test_full(self) -> None:
+        assert self.close(32) is CloseReason.FULL
+
+    def test_the_device_was_free(self) -> None:
+        assert self.close(5) is CloseReason.DEVICE_FREE
+
+    def test_the_deadline_of_one_of_them(self) -> None:
+        assert self.close(5, timeout=0.021) is CloseReason.DEADLINE
+
+    def test_drain(self) -> None:
+        assert self.close(5, draining=True) is CloseReason.DRAIN
+
+
+class TestFairness:
+    """A flood on one model; a few requests a second on the other."""
+
+    def play(self, flooded: Model, quiet: Model, *, flood: float) -> float:
+        """The worst latency of the quiet model's answers, in seconds."""
+        rng = Random(1)
+        arrivals = [(rng.uniform(0, 10), flooded, INF) for _ in range(int(10 * flood))]
+        arrivals += [(rng.uniform(0, 10), quiet, INF) for _ in range(10 * 5)]
+        World(flooded, quiet).play(sorted(arrivals, key=lambda arrival: arrival[0]))
+        return max(when - ticket.offered for ticket, when in quiet.served)
+
+    def one_batch_of_each(self, flooded: Model, quiet: Model) -> float:
+        return flooded.seconds(32) + quiet.seconds(4)
+
+    def test_a_flood_costs_the_other_model_at_most_one_batch(self) -> None:
+        flooded, quiet = model(), model()
+        worst = self.play(flooded, quiet, flood=400)
+        assert worst <= self.one_batch_of_each(flooded, quiet)
+        assert quiet.on_time() == 50
+
+    def test_a_flood_with_a_tighter_target_costs_no_more(self) -> None:
+        flooded, quiet = model(target=0.2), model(target=2.0)
+        worst = self.play(flooded, quiet, flood=400)
+        assert worst <= self.one_batch_of_each(flooded, quiet)
+        assert quiet.on_time() == 50
+
+    def test_the_flooded_model_keeps_what_the_other_leaves(self) -> None:
+        flooded, quiet = model(), model()
+        self.play(flooded, quiet, flood=400)
+        left = 10 - sum(quiet.seconds(len(batch.tickets)) for batch in quiet.batches)
+        assert flooded.on_time() > 0.93 * left * 32 / flooded.seconds(32)
+
+    def test_the_earliest_deadline_goes_first_among_those_who_have_not_had_their_turn(self) -> None:
+        first, late, early = model(), model(target=0.9), model(target=0.6)
+        world = World(first, late, early)
+        for each in (first, late, early):
+            world.arrive(each)
+            world.dispatch()
+        world.advance(1.0)
+        assert world.log == [first, early, late]
+
+
+class AnythingCanHappen(RuleBasedStateMachine):
+    """Three models on one device; arrivals, departures, slow batches and idle time in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.models = (
+            model(target=1.0, max_batch_size=4, max_waiting=6),
+            model(target=0.2, fixed=0.05, max_batch_size=8, max_waiting=20),
+            Model(BatchPolicy(10.0, 3), affine(0.5, 0.1), LatencyModel()),
+        )
+        self.world = World(*self.models)
+        self.accepted: list[tuple[Model, Ticket]] = []
+        self.left: list[Ticket] = []
+        self.overtaken = dict.fromkeys(self.models, 0)
+
+    @rule(which=st.integers(0, 2), count=st.integers(1, 12), timeout=st.sampled_from([INF, 0.3, 0.02]))
+    def arrive(self, which: int, count: int, timeout: float) -> None:
+        for _ in range(count):
+            if ticket := self.world.arrive(self.models[which], timeout):
+                self.accepted.append((self.models[which], ticket))
+        self.dispatch()
+
+    @precondition(lambda self: self.accepted)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        where, ticket = data.draw(st.sampled_from(self.accepted))
+        if where.lane.line.cancel(ticket):
+            self.left.append(ticket)
+
+    @rule(seconds=st.floats(0, 0.5))
+    def time_passes(self, seconds: float) -> None:
+        self.world.now += seconds
+        self.world.expire()
+
+    @rule()
+    def the_batch_is_done(self) -> None:
+        self.world.finish()
+        self.dispatch()
+
+    def dispatch(self) -> None:
+        waiting = [each for each in self.models if each.lane.line]
+        turns = len(self.world.log)
+        self.world.dispatch()
+        for chosen in self.world.log[turns:]:
+            self.check_batch(chosen)
+            for each in waiting:
+                self.overtaken[each] += 1
+            self.overtaken[chosen] = 0
+
+    def check_batch(self, chosen: Model) -> None:
+        tickets = chosen.batches[-1].tickets
+        assert 1 <= len(tickets) <= chosen.lane.policy.max_batch_size
+        assert all(ticket.deadline > self.world.now for ticket in tickets)
+        served = [(ticket.deadline, ticket.arrival) for ticket in tickets]
+        still_waiting = [entry[:2] for entry in chosen.lane.line._heap if entry[2].waiting]
+        assert served == sorted(served)
+        assert all(served[-1] < other for other in still_waiting)
+
+    @invariant()
+    def the_device_never_idles_while_somebody_waits(self) -> None:
+        assert self.world.running or not any(each.lane.line for each in self.models)
+
+    @invariant()
+    def the_line_is_bounded(self) -> None:
+        assert all(len(each.lane.line) <= each.lane.policy.max_waiting for each in self.models)
+
+    @invariant()
+    def nobody_is_overtaken_for_ever(self) -> None:
+        assert all(
+            count <= 2 * (len(self.models) - 1) for each, count in self.overtaken.items() if each.lane.line
+        )
+
+    @invariant()
+    def everybody_accepted_is_in_exactly_one_place(self) -> None:
+        places = list(self.left)
+        if self.world.running:
+            places += self.world.running[1]
+        for each in self.models:
+            places += [ticket for ticket, _ in each.served] + each.expired + each.dropped
+            places += [entry[2] for entry in each.lane.line._heap if entry[2].waiting]
+        assert sorted(map(id, places)) == sorted(id(ticket) for _, ticket in self.accepted)
+
+    def teardown(self) -> None:
+        while self.world.running:
+            self.the_batch_is_done()
+        assert not any(each.lane.line for each in self.models)
+        self.everybody_accepted_is_in_exactly_one_place()
+
+
+TestAnythingCanHappen = AnythingCanHappen.TestCase
+TestAnythingCanHappen.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
