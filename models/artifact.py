@@ -83,6 +83,9 @@ def load(directory: Path) -> Artifact:
         raise BadArtifact(f"{path}: not a safetensors file") from error
     for name in _not_finite(weights):
         raise BadArtifact(f"{path}: {name} is not finite")
+    for name, value in weights.items():
+        if np.issubdtype(value.dtype, np.floating) and value.dtype != manifest.weights.dtype:
+            raise BadArtifact(f"{path}: {name} is {value.dtype}, not {manifest.weights.dtype}")
     return Artifact(directory, manifest, weights)
 
 

@@ -7,6 +7,7 @@ RotuloModelError
 │   └── ImageTooLarge       more pixels than the limit
 ├── UnknownModel            no such model, or no such version of it
 ├── BadArtifact             a model directory that must not be served
+├── EngineUnavailable       this machine cannot run the engine or device that was asked for
 └── BadOutput               the network answered with NaN or infinity
 
 Messages never contain a decoder's own text, which may hold memory addresses (CVE-2026-22778).
@@ -39,6 +40,10 @@ class UnknownModel(RotuloModelError):
 
 class BadArtifact(RotuloModelError):
     """The model on disk is incomplete, altered, or does not fit the code."""
+
+
+class EngineUnavailable(RotuloModelError):
+    """The engine is not installed, or the device is not there."""
 
 
 class BadOutput(RotuloModelError):

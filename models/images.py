@@ -24,15 +24,20 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.errors import ImageTooLarge, UndecodableImage, UnsupportedImage
+from models.container import count_scans, image_format
+from models.errors import ImageError, ImageTooLarge, UndecodableImage
 
 Pixels = NDArray[np.uint8]
 
 DEFAULT_MAX_PIXELS = 25_000_000
 # An ordinary progressive JPEG has about ten scans; 5,000 scans in 106 KB cost 12 s of CPU (LJT-01-003).
 MAX_JPEG_SCANS = 64
+MAX_SCANNED_PIXELS = 12 * DEFAULT_MAX_PIXELS
 # torchvision's evaluation preset for ImageNet: short side to 256, centre 224 (references/classification).
 CROP_FRACTION = 224 / 256
+
+# Our own cap comes first and is lower; Pillow's would warn, and remember every size it warned of.
+Image.MAX_IMAGE_PIXELS = None
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -70,12 +75,14 @@ def inspect(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
     Raises UnsupportedImage, UndecodableImage or ImageTooLarge.
     """
     format_ = image_format(data)
-    if format_ == "JPEG" and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
-        raise UndecodableImage(f"the JPEG has more than {MAX_JPEG_SCANS} scans")
+    scans = count_scans(data, format_)
     with _decoder_errors(format_):
         image = Image.open(io.BytesIO(data), formats=(format_,))
-        if image.width * image.height > max_pixels:
+        pixels = image.width * image.height
+        if pixels > max_pixels:
             raise ImageTooLarge(f"the image has more than {max_pixels:,} pixels")
+        if scans > MAX_JPEG_SCANS or scans * pixels > MAX_SCANNED_PIXELS:
+            raise UndecodableImage("the JPEG has too many scans for its size")
         return image
 
 
@@ -93,26 +100,13 @@ def decode(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
         return np.asarray(resized.transpose(turn) if turn is not None else resized)
 
 
-def image_format(data: bytes) -> Literal["JPEG", "PNG", "WEBP"]:
-    """Name the format by its magic bytes; raises UnsupportedImage for anything else."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return "WEBP"
-    raise UnsupportedImage("not a JPEG, PNG or WebP image")
-
-
 @contextmanager
 def _decoder_errors(format_: str | None) -> Iterator[None]:
     """Pillow's many exceptions -> ours, without its text."""
     try:
         yield
-    except (ImageTooLarge, MemoryError):
+    except (ImageError, MemoryError):
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLarge("the image has far too many pixels") from error
     except Exception as error:  # the plugins raise half a dozen types on broken files
         raise UndecodableImage(f"the {format_} image is broken or incomplete") from error
 

@@ -9,13 +9,16 @@ from models import artifact, images
 from models.artifact import Artifact
 from models.engines import Engine
 from models.engines.choice import Choice, Wish, choose
+from models.errors import EngineUnavailable
 from models.predictor import Predictor
 
 
 def load(
     directory: Path, wish: Wish, threads: int = 1, max_pixels: int = images.DEFAULT_MAX_PIXELS
 ) -> Predictor:
-    """Check the model, choose its engine, and make it ready; raises BadArtifact in one line."""
+    """Check the model, choose its engine, and make it ready; raises BadArtifact or
+    EngineUnavailable in one line.
+    """
     loaded = artifact.load(directory)
     choice = choose(loaded.manifest, wish, _openvino_capabilities())
     engine = _engine(loaded, choice, wish.device, threads)
@@ -33,6 +36,8 @@ def _openvino_capabilities() -> frozenset[str]:
 def _engine(loaded: Artifact, choice: Choice, device: str, threads: int) -> Engine:
     # Imported where they are chosen: either takes seconds, and torch may not be installed.
     if choice.engine == "torch":
+        if find_spec("torch") is None:
+            raise EngineUnavailable("torch is not installed: pip install 'rotulo[torch]'")
         from models.engines.torch_engine import TorchEngine
 
         return TorchEngine(loaded, device, threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,24 +33,25 @@ def _serve(settings: Settings) -> int:
     from service.wiring import Service, load_predictors
 
     service = Service(settings, load_predictors(settings))
-    _greet(service)
-    Server(service).run()
+    Server(service, lambda url: print(greeting(service, url), flush=True)).run()
     return 0
 
 
-def _greet(service: Service) -> None:
-    settings = service.settings
-    url = f"http://{settings.host}:{settings.port}"
+def greeting(service: Service, url: str) -> str:
+    """What is served and how to ask it, as commands to copy."""
+    lines = []
     for model in service.models.values():
-        predictor = model.predictor
-        name, version = predictor.manifest.name, predictor.manifest.version
-        print(f"serving {name}/{version} on {predictor.engine.name} ({predictor.engine_reason})")
+        predictor, manifest = model.predictor, model.predictor.manifest
+        lines.append(f"serving {manifest.name}/{manifest.version} on {predictor.engine.name}")
+        lines.append(f"  {predictor.engine_reason}")
     if service.admin_token.generated:
-        print(f"admin token, for this run: {service.admin_token.value}")
-    print("try:")
-    print(f"  curl --data-binary @{SAMPLE} {url}/v1/models/cifar10/predict")
-    print(f"  curl -F file=@{SAMPLE} {url}/predict")
-    print(f"  open {url}/docs", flush=True)
+        lines.append(f"admin token, for this run: {service.admin_token.value}")
+    sample = shlex.quote(str(SAMPLE))
+    lines.append("ask it:")
+    lines += [f"  curl --data-binary @{sample} {url}/v1/models/{name}/predict" for name in service.models]
+    if "cifar10" in service.models:
+        lines.append(f"  curl -F file=@{sample} {url}/predict")
+    return "\n".join([*lines, f"  {url}/docs in a browser"])
 
 
 if __name__ == "__main__":

@@ -1,30 +1,47 @@
-"""How many CPUs this process really has: its affinity and its cgroup's quota, not the host's count."""
+"""How many CPUs this process really has: its affinity and its cgroups' quotas, not the host's count."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
-_CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
-_CGROUP_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+_PROCESS = Path("/proc/self/cgroup")
+_MOUNT = Path("/sys/fs/cgroup")
 
 
-def available_cpus() -> int:
-    """CPUs usable by this process, at least 1."""
-    quota = cgroup_quota(_read(_CGROUP_V2) or " ".join(_read(path) for path in _CGROUP_V1))
-    return max(1, min(_affinity(), quota or _affinity()))
+def available_cpus(process: Path = _PROCESS, mount: Path = _MOUNT) -> int:
+    """CPUs usable by this process, at least 1: the least of its affinity and every quota above it."""
+    return max(1, min([_affinity(), *_quotas(process, mount)]))
 
 
 def cgroup_quota(text: str) -> int | None:
-    """CPUs granted by `"QUOTA PERIOD"` in microseconds (cgroup v2 `cpu.max`); None if unlimited.
+    """CPUs granted by `"QUOTA PERIOD"` in microseconds; None if unlimited.
 
     Rounded down, since a thread too many spends the quota early and then stalls for the rest of the period.
     """
     try:
         quota, period = (int(part) for part in text.split())
-    except ValueError:  # "max 100000", an empty file, or no cgroup at all
+    except ValueError:  # "max 100000", an empty file, or no such file
         return None
     return max(1, quota // period) if quota > 0 and period > 0 else None
+
+
+def _quotas(process: Path, mount: Path) -> Iterator[int]:
+    """Of the process's own cgroup and of each above it; in a container the topmost may be its own."""
+    for line in _read(process).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":  # version 2
+            base, files = mount, ["cpu.max"]
+        elif "cpu" in controllers.split(","):
+            base, files = mount / "cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+        else:
+            continue
+        own = PurePosixPath(path.lstrip("/"))
+        for group in (own, *own.parents):
+            quota = cgroup_quota(" ".join(_read(base / group / file) for file in files))
+            if quota is not None:
+                yield quota
 
 
 def _affinity() -> int:

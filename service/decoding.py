@@ -14,6 +14,7 @@ from service.errors import Overloaded
 # A hop to a thread and back costs about as much as decoding this many pixels; Pillow releases the
 # interpreter lock, so larger images gain from another core.
 INLINE_PIXELS = 96 * 96
+INLINE_BYTES = 65_536
 
 
 class Decoder:
@@ -27,7 +28,7 @@ class Decoder:
     async def decode(self, predictor: Predictor, data: bytes) -> Pixels:
         """Encoded image -> uint8 (size, size, 3); raises ImageError or Overloaded."""
         image = predictor.inspect(data)
-        if image.width * image.height <= INLINE_PIXELS:
+        if image.width * image.height <= INLINE_PIXELS and len(data) <= INLINE_BYTES:
             return predictor.decode(image)
         return await self._in_pool(predictor, image)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -32,14 +33,16 @@ class Edge:
             return
         started = time.perf_counter()
         request_id = _request_id(scope["headers"])
-        scope.setdefault("state", {})["request_id"] = request_id.decode()
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id.decode()
+        state["arrived"] = asyncio.get_running_loop().time()
         status = 500
 
         async def send_marked(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *self._marks(request_id)]
+                message["headers"] = [*message.get("headers", ()), *self._marks(request_id)]
             await send(message)
 
         try:

@@ -3,6 +3,7 @@
 ServiceError
 ├── MalformedRequest        400  the request cannot be understood
 ├── NotAuthorized           401  no valid admin token
+├── SlowClient              408  the body did not arrive in time
 ├── BodyTooLarge            413  more bytes than the limit
 ├── UnsupportedEncoding     415  a compressed body
 ├── ClientLeft              499  nobody is there to read the answer (for logs and metrics only)
@@ -36,6 +37,10 @@ class NotAuthorized(ServiceError):
     """The credentials are missing or wrong."""
 
 
+class SlowClient(ServiceError):
+    """The body took longer than it may."""
+
+
 class BodyTooLarge(ServiceError):
     """The body exceeds the limit, announced or received."""
 
@@ -63,7 +68,7 @@ class Problem:
     status: int
     kind: str
     title: str
-    detail_is_ours: bool = False  # True where the exception's text must not reach the caller
+    hides_detail: bool = False  # True where the exception's text must not reach the caller
     closes: bool = False  # True where the connection cannot be used again
 
 
@@ -71,6 +76,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     MalformedRequest: Problem(400, "malformed-request", "The request could not be understood"),
     NotAuthorized: Problem(401, "not-authorized", "Credentials are missing or wrong"),
     model.UnknownModel: Problem(404, "unknown-model", "No such model"),
+    SlowClient: Problem(408, "slow-client", "The request took too long to arrive", closes=True),
     BodyTooLarge: Problem(413, "body-too-large", "The request body is too large", closes=True),
     model.ImageTooLarge: Problem(413, "image-too-large", "The image has too many pixels"),
     UnsupportedEncoding: Problem(415, "unsupported-encoding", "The body's encoding is not supported"),
@@ -78,15 +84,15 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     model.UndecodableImage: Problem(422, "undecodable-image", "The image cannot be decoded"),
     ClientLeft: Problem(499, "client-left", "The client left"),
     Overloaded: Problem(503, "overloaded", "Too much work at once"),
-    queue.QueueFull: Problem(503, "overloaded", "Too much work at once", detail_is_ours=True),
+    queue.QueueFull: Problem(503, "overloaded", "Too much work at once", hides_detail=True),
     Draining: Problem(503, "draining", "The service is stopping"),
-    queue.BatcherClosed: Problem(503, "draining", "The service is stopping", detail_is_ours=True),
-    queue.DeadlineExceeded: Problem(504, "deadline-exceeded", "The deadline passed", detail_is_ours=True),
-    model.BadOutput: Problem(500, "internal-error", "Internal error", detail_is_ours=True),
-    queue.BatchFailed: Problem(500, "internal-error", "Internal error", detail_is_ours=True),
-    queue.WrongResultCount: Problem(500, "internal-error", "Internal error", detail_is_ours=True),
+    queue.BatcherClosed: Problem(503, "draining", "The service is stopping", hides_detail=True),
+    queue.DeadlineExceeded: Problem(504, "deadline-exceeded", "The deadline passed", hides_detail=True),
+    model.BadOutput: Problem(500, "internal-error", "Internal error", hides_detail=True),
+    queue.BatchFailed: Problem(500, "internal-error", "Internal error", hides_detail=True),
+    queue.WrongResultCount: Problem(500, "internal-error", "Internal error", hides_detail=True),
 }
-INTERNAL_ERROR = Problem(500, "internal-error", "Internal error", detail_is_ours=True)
+INTERNAL_ERROR = Problem(500, "internal-error", "Internal error", hides_detail=True)
 
 DEFAULT_RETRY_AFTER_SECONDS = 1.0
 
@@ -102,7 +108,7 @@ def problem_of(error: BaseException) -> Problem:
 def detail_of(error: BaseException) -> str:
     """What the caller may read about the error."""
     problem = problem_of(error)
-    return problem.title if problem.detail_is_ours else str(error)
+    return problem.title if problem.hides_detail else str(error)
 
 
 def headers_of(error: BaseException) -> dict[str, str]:
@@ -110,7 +116,7 @@ def headers_of(error: BaseException) -> dict[str, str]:
     problem = problem_of(error)
     headers = {}
     if problem.status == 503:
-        headers["Retry-After"] = str(math.ceil(retry_after_seconds(error)))
+        headers["Retry-After"] = str(max(1, math.ceil(retry_after_seconds(error))))
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if problem.closes:

@@ -8,6 +8,7 @@ asgiref's translation of requests and its support for async views, and replaces 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
@@ -17,17 +18,19 @@ from typing import Any
 from asgiref.sync import async_to_sync, sync_to_async
 from asgiref.wsgi import WsgiToAsgi, WsgiToAsgiInstance
 
+from service.errors import ClientLeft
 from service.limits import Message, Receive, Scope, Send
 
 WsgiApplication = Callable[..., Iterable[bytes]]
 BodyReader = Callable[[Scope, Receive], AbstractAsyncContextManager[bytes]]
 
-# Where a view finds the request's ASGI `receive`, to learn that its client has left.
+# Where a view finds the request's ASGI scope, and its `receive` to learn that its client has left.
+SCOPE_KEY = "asgi.scope"
 RECEIVE_KEY = "asgi.receive"
 
 _BAD_HEADERS: list[Message] = [
     {"type": "http.response.start", "status": 400, "headers": [(b"content-type", b"text/plain")]},
-    {"type": "http.response.body", "body": b"too many duplicate headers"},
+    {"type": "http.response.body", "body": b"malformed request headers"},
 ]
 
 
@@ -40,7 +43,8 @@ class ConcurrentWsgiToAsgi(WsgiToAsgi):
     `read_body` is an async context manager that gives the whole request body; what it raises (a body over
     a limit, a client that left) passes through to the ASGI application outside.
 
-    A response with a Content-Length is sent in one piece from the loop; one without is streamed.
+    A response with a Content-Length is sent in one piece from the loop; one without is streamed, until
+    its client leaves. PEP 3333's legacy `write` callable is not offered.
     """
 
     def __init__(self, wsgi_application: WsgiApplication, threads: int, read_body: BodyReader) -> None:
@@ -55,8 +59,11 @@ class ConcurrentWsgiToAsgi(WsgiToAsgi):
             exchange = _Exchange(self.wsgi_application, scope, receive, send)
             # thread_sensitive=False: any thread of the pool, not asgiref's single one.
             run = sync_to_async(exchange.run, thread_sensitive=False, executor=self._pool)
-            for message in await run(body):
-                await send(message)
+            try:
+                for message in await run(body):
+                    await send(message)
+            finally:
+                exchange.finish()
 
     def close(self) -> None:
         """End the threads once their requests are answered."""
@@ -71,14 +78,17 @@ class _Exchange(WsgiToAsgiInstance):
         self.scope = scope  # where asgiref's build_environ reads the headers
         self._receive = receive
         self._send = send
+        self._leaving: asyncio.Future[Message] | None = None
 
     def run(self, body: bytes) -> list[Message]:
         """Call the application, in a thread; returns what is left to send."""
         try:
             environ = self.build_environ(self.scope, BytesIO(body))
-        except ValueError:  # asgiref's limit on duplicate headers (CVE-2025-14550)
+        except ValueError:  # asgiref's limit on duplicate headers (CVE-2025-14550), or not ASCII
             return _BAD_HEADERS
-        environ.setdefault("CONTENT_LENGTH", str(len(body)))  # absent when the body came in chunks
+        # A body that came in chunks has no length; Werkzeug then asks whether the input has an end.
+        environ["wsgi.input_terminated"] = True
+        environ[SCOPE_KEY] = self.scope
         environ[RECEIVE_KEY] = self._receive
         output = self.wsgi_application(environ, self.start_response)
         try:
@@ -88,6 +98,11 @@ class _Exchange(WsgiToAsgiInstance):
             if close is not None:
                 close()
 
+    def finish(self) -> None:
+        """On the loop: nobody listens for the client any more."""
+        if self._leaving is not None:
+            self._leaving.cancel()
+
     def _response(self, output: Iterable[bytes]) -> list[Message]:
         if self.scope["method"] != "HEAD" and self.response_content_length is None:
             return self._stream(output)
@@ -96,7 +111,7 @@ class _Exchange(WsgiToAsgiInstance):
         return [start, {"type": "http.response.body", "body": body}]
 
     def _stream(self, output: Iterable[bytes]) -> list[Message]:
-        send: Any = async_to_sync(self._send)
+        send: Any = async_to_sync(self._send_to_whom_is_there)
         started = False
         for chunk in output:
             if not started:  # PEP 3333: headers are final with the first chunk, not before
@@ -105,3 +120,22 @@ class _Exchange(WsgiToAsgiInstance):
             send({"type": "http.response.body", "body": chunk, "more_body": True})
         end: Message = {"type": "http.response.body", "body": b""}
         return [end] if started else [self.response_start, end]
+
+    async def _send_to_whom_is_there(self, message: Message) -> None:
+        """Ends the stream once the client has left: a disconnect is all that `receive` can still bring."""
+        if self._leaving is None:
+            self._leaving = asyncio.ensure_future(self._receive())
+        if self._leaving.done():
+            raise ClientLeft("the client left before the end of the stream")
+        await self._send(message)
+
+    def start_response(
+        self, status: str, response_headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> None:
+        """As asgiref's, with header values in latin-1 as PEP 3333 has them, where asgiref takes ASCII."""
+        super().start_response(status, [], exc_info)
+        self.response_start["headers"] = [
+            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response_headers
+        ]
+        lengths = [value for name, value in response_headers if name.lower() == "content-length"]
+        self.response_content_length = int(lengths[-1]) if lengths else None

@@ -6,16 +6,39 @@ import logging
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
+from starlette.responses import JSONResponse
 from werkzeug.exceptions import HTTPException
 
+from service.budget import budget_of
 from service.disconnect import cancelled_when_client_leaves
-from service.errors import MalformedRequest, detail_of, headers_of, problem_of
-from service.flask_adapter import RECEIVE_KEY
+from service.errors import PROBLEMS, MalformedRequest, detail_of, headers_of, problem_of
+from service.flask_adapter import RECEIVE_KEY, SCOPE_KEY, ConcurrentWsgiToAsgi
+from service.limits import Receive, Scope, Send
 from service.wiring import Classified, ServedModel, Service
 
 logger = logging.getLogger("rotulo")
 
 CIFAR10 = "cifar10"
+# The model behind each rule that has one: what its line cannot take is refused before a thread is.
+MODEL_OF = {"/predict": CIFAR10}
+
+
+class FlaskRoute:
+    """One Flask rule as an ASGI application, which answers in Flask's shape what is refused before Flask."""
+
+    def __init__(self, adapter: ConcurrentWsgiToAsgi, service: Service, model: str | None) -> None:
+        self._adapter = adapter
+        self._service = service
+        self._model = model
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            if self._model is not None and scope["method"] == "POST":
+                self._service.model(self._model).admit(budget_of(scope))
+            await self._adapter(scope, receive, send)
+        except tuple(PROBLEMS) as error:
+            response = JSONResponse({"error": detail_of(error)}, problem_of(error).status, headers_of(error))
+            await response(scope, receive, send)
 
 
 def flask_app(service: Service) -> Flask:
@@ -27,11 +50,12 @@ def flask_app(service: Service) -> Flask:
         """CIFAR-10: files in `file` (or `image`), answered in order."""
         model = service.model(CIFAR10)
         images = _files(service.settings.max_images)
+        budget = budget_of(request.environ[SCOPE_KEY])
         async with cancelled_when_client_leaves(request.environ[RECEIVE_KEY]):
             if len(images) == 1:  # alone, its error is the response's status
-                results: list[Classified | Exception] = [await model.classify(images[0])]
+                results: list[Classified | Exception] = [await model.classify(images[0], budget)]
             else:
-                results = await model.classify_all(images)
+                results = await model.classify_all(images, budget)
         return jsonify(predictions=[_category(model, result) for result in results])
 
     @app.post("/shutdown")
@@ -73,5 +97,6 @@ def _http_error(error: HTTPException) -> tuple[Response, int]:
 
 def _error(error: Exception) -> tuple[Response, int, dict[str, str]]:
     if problem_of(error).status == 500:
-        logger.error("a Flask route failed", exc_info=error)
+        request_id = request.environ[SCOPE_KEY]["state"]["request_id"]
+        logger.error("request %s failed", request_id, exc_info=error)
     return jsonify(error=detail_of(error)), problem_of(error).status, headers_of(error)

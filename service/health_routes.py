@@ -12,11 +12,13 @@ def health_routes(service: Service) -> APIRouter:
     """`/healthz`, `/readyz` and `/metrics` over `service`."""
     router = APIRouter(tags=["health"])
 
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz")
     async def alive() -> dict[str, str]:
         """200 while the event loop runs."""
         return {"status": "alive"}
 
+    @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz", responses={503: {"description": "not ready"}})
     async def ready() -> JSONResponse:
         """200 while requests are welcome; 503 once the service is stopping."""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from service.errors import BodyTooLarge, ClientLeft, MalformedRequest, Overloaded, UnsupportedEncoding
+from service.errors import (
+    BodyTooLarge,
+    ClientLeft,
+    MalformedRequest,
+    Overloaded,
+    SlowClient,
+    UnsupportedEncoding,
+)
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -22,51 +30,51 @@ class Intake:
     its Content-Length, before it is received, on every route.
     """
 
-    def __init__(self, max_body_bytes: int, max_bytes_held: int) -> None:
+    def __init__(self, max_body_bytes: int, max_bytes_held: int, timeout_seconds: float) -> None:
         self._max_body_bytes = max_body_bytes
         self._max_bytes_held = max_bytes_held
+        self._timeout_seconds = timeout_seconds
         self._held = 0
 
     @property
     def bytes_held(self) -> int:
-        """Bytes of all bodies received or announced, and not yet answered."""
+        """Bytes of all bodies received and not yet answered."""
         return self._held
 
     @asynccontextmanager
     async def body(self, scope: Scope, receive: Receive) -> AsyncIterator[bytes]:
         """The whole body, counted as held until the context ends.
 
-        Raises BodyTooLarge, Overloaded, MalformedRequest, UnsupportedEncoding or ClientLeft.
+        Raises BodyTooLarge, Overloaded, MalformedRequest, UnsupportedEncoding, SlowClient or ClientLeft.
         """
-        held = self._declared(scope["headers"])
-        self._held += held
+        self._check_headers(scope["headers"])
+        received = bytearray()
         try:
-            self._refuse_over_capacity()
-            chunks: list[bytes] = []
-            size = 0
-            async for chunk in _chunks(receive):
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > held:  # chunked transfer: the length was not announced
-                    self._held += size - held
-                    held = size
-                    self._refuse_over_capacity()
-                self._refuse_too_large(size)
-            yield b"".join(chunks)
+            await self._receive(receive, received)
+            yield bytes(received)
         finally:
-            self._held -= held
+            self._held -= len(received)
 
-    def _declared(self, headers: Iterable[tuple[bytes, bytes]]) -> int:
-        declared = 0
+    async def _receive(self, receive: Receive, received: bytearray) -> None:
+        """Counts what has come: a length that was announced and never sent costs nothing."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                async for chunk in _chunks(receive):
+                    received += chunk
+                    self._held += len(chunk)
+                    self._refuse_too_large(len(received))
+                    self._refuse_over_capacity()
+        except TimeoutError:
+            raise SlowClient(f"the body took longer than {self._timeout_seconds:g} s") from None
+
+    def _check_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         for name, value in headers:
             if name == b"content-length":
                 if not value.isdigit():
                     raise MalformedRequest("Content-Length is not a number")
-                declared = int(value)
+                self._refuse_too_large(int(value[:18]))
             elif name == b"content-encoding" and value.lower() != b"identity":
                 raise UnsupportedEncoding("compressed request bodies are not supported")
-        self._refuse_too_large(declared)
-        return declared
 
     def _refuse_too_large(self, size: int) -> None:
         if size > self._max_body_bytes:

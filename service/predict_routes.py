@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from service.budget import budget_of
 from service.disconnect import cancelled_when_client_leaves
 from service.errors import MalformedRequest, problem_body
 from service.payloads import (
@@ -82,13 +83,14 @@ def predict_routes(service: Service) -> APIRouter:
         One image in, one answer out. Several images (multipart files, or JSON `images`) are answered as a
         list in their order; a bad one among them carries its own `error` and harms no other.
         """
-        served = service.model(model)
+        served, budget = service.model(model), budget_of(request.scope)
+        served.admit(budget)
         async with service.intake.body(request.scope, request.receive) as body:
             images, is_list = await _images(request, body, service.settings.max_images)
             async with cancelled_when_client_leaves(request.receive):
                 if is_list:
-                    return _answers(request, served, await served.classify_all(images), top_k)
-                return _answer(served, await served.classify(images[0]), top_k)
+                    return _answers(request, served, await served.classify_all(images, budget), top_k)
+                return _answer(served, await served.classify(images[0], budget), top_k)
 
     return router
 
@@ -128,7 +130,7 @@ async def _images(request: Request, body: bytes, max_images: int) -> tuple[list[
         images = await _multipart_files(request, body, max_images)
         is_list = len(images) > 1
     elif content_type == "application/json":
-        images, is_list = _json_images(body)
+        images, is_list = _json_images(body, max_images)
     else:  # the image's own first bytes tell what it is, whatever the header says
         images, is_list = [body], False
     if not images or not all(images):
@@ -146,7 +148,7 @@ async def _multipart_files(request: Request, body: bytes, max_images: int) -> li
     parser.spool_max_size = len(body) + 1  # the body is in memory already; do not write it to disk
     try:
         form = await parser.parse()
-    except (MultiPartException, KeyError, UnicodeDecodeError) as error:
+    except (MultiPartException, KeyError, UnicodeError, LookupError) as error:
         raise MalformedRequest("the multipart body is malformed or has too many parts") from error
     try:
         return [await part.read() for _, part in form.multi_items() if isinstance(part, UploadFile)]
@@ -154,7 +156,11 @@ async def _multipart_files(request: Request, body: bytes, max_images: int) -> li
         await form.close()
 
 
-def _json_images(body: bytes) -> tuple[list[bytes], bool]:
+def _json_images(body: bytes, max_images: int) -> tuple[list[bytes], bool]:
+    # Base64 has no quotes or brackets, so a document that could be ours has few; another one would hold
+    # the event loop for seconds.
+    if body.count(b'"') > 2 * max_images + 4 or body.count(b"[") > 1 or body.count(b"{") > 1:
+        raise MalformedRequest("the JSON is not of a form that is read here, or holds too many images")
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import socket
 import time
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
@@ -17,9 +20,17 @@ LINGER_SECONDS = 0.5
 class Server(uvicorn.Server):
     """Serves until SIGTERM, Ctrl-C or /shutdown, drains, and returns; a second signal ends it at once."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, when_listening: Callable[[str], None] = lambda _: None) -> None:
+        """`when_listening` is called once with the URL of the service."""
         super().__init__(_config(service))
         self._drain = service.drain
+        self._when_listening = when_listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            self._when_listening(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Not captured as uvicorn would, which raises the signal again: a drained service exits with 0."""
@@ -45,11 +56,12 @@ def _config(service: Service) -> uvicorn.Config:
         port=settings.port,
         loop="uvloop",
         http="httptools",
+        ws="none",
         log_level=settings.log_level,
         access_log=False,
         server_header=False,
         timeout_keep_alive=settings.keep_alive_seconds,
-        timeout_graceful_shutdown=round(settings.drain_timeout_seconds),
+        timeout_graceful_shutdown=math.ceil(settings.drain_timeout_seconds),
         # Otherwise a back-to-back request inherits the context of the one before (asgiref #491).
         reset_contextvars=True,
     )

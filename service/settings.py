@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from models.catalog import SHIPPED_MODELS
@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     max_waiting: int = Field(default=1024, ge=1, le=1_000_000, description="images waiting, per model")
     max_body_bytes: int = Field(default=10_485_760, ge=1024, description="largest request body")
     max_bytes_held: int = Field(default=268_435_456, ge=1024, description="all request bodies in memory")
+    body_timeout_seconds: float = Field(
+        default=30, gt=0, le=3600, description="how long a request body may take to arrive"
+    )
     max_pixels: int = Field(default=25_000_000, ge=1, description="largest image, width times height")
     max_images: int = Field(default=64, ge=1, le=10_000, description="images in one request")
     drain_grace_seconds: float = Field(
@@ -69,7 +72,16 @@ class Settings(BaseSettings):
     admin_token: Annotated[SecretStr, Field(min_length=16)] | None = Field(
         default=None, description="bearer token of /shutdown; one is generated where none is set"
     )
-    log_level: str = Field(default="info", pattern=r"^(debug|info|warning|error)$")
+    log_level: str = Field(
+        default="info", pattern=r"^(debug|info|warning|error)$", description="debug, info, warning or error"
+    )
+
+    @field_validator("max_bytes_held")
+    @classmethod
+    def _room_for_one_body(cls, value: int, info: ValidationInfo) -> int:
+        if value < info.data.get("max_body_bytes", 0):
+            raise ValueError("must be at least max_body_bytes, or the largest bodies are always refused")
+        return value
 
 
 def read_settings(arguments: Sequence[str]) -> Settings:

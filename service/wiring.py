@@ -16,8 +16,10 @@ from models.errors import BadArtifact, UnknownModel
 from models.images import Pixels
 from models.predictor import Prediction, Predictor
 from service.auth import AdminToken
+from service.budget import Budget
 from service.decoding import Decoder
 from service.drain import Drain
+from service.errors import problem_of
 from service.limits import Intake
 from service.metrics import Metrics
 from service.settings import Settings
@@ -65,22 +67,32 @@ class ServedModel:
         size = self.predictor.manifest.preprocessing.size
         await self.batcher.warm_up(np.zeros((size, size, 3), np.uint8))
 
-    async def classify(self, data: bytes) -> Classified:
+    def admit(self, budget: Budget, images: int = 1) -> None:
+        """Refuse now, before any work, what the line could not answer in time; raises what `submit` would."""
+        self.batcher.admit(images, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds)
+
+    async def classify(self, data: bytes, budget: Budget) -> Classified:
         """One encoded image. Raises ImageError before the line, and what `Batcher.submit` raises."""
-        self.batcher.admit()
+        self.admit(budget)
         started = time.perf_counter()
         pixels = await self._decoder.decode(self.predictor, data)
         decode_seconds = time.perf_counter() - started
-        return Classified(await self.batcher.submit(pixels), decode_seconds)
+        answered = await self.batcher.submit(
+            pixels, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds
+        )
+        return Classified(answered, decode_seconds)
 
-    async def classify_all(self, images: Sequence[bytes]) -> list[Classified | Exception]:
+    async def classify_all(self, images: Sequence[bytes], budget: Budget) -> list[Classified | Exception]:
         """Several images, together; each has its own answer or its own error, in order.
 
-        Raises QueueFull for all of them when the line has no room for all.
+        Raises QueueFull for all of them when the line has no room for all, and the first error that is
+        our fault: a caller should not find it inside a success.
         """
-        self.batcher.admit(len(images))
-        results = await asyncio.gather(*map(self.classify, images), return_exceptions=True)
-        return [_error_or_answer(result) for result in results]
+        self.admit(budget, len(images))
+        results = await asyncio.gather(
+            *(self.classify(image, budget) for image in images), return_exceptions=True
+        )
+        return [_answer_or_their_error(result) for result in results]
 
 
 class Service:
@@ -89,7 +101,7 @@ class Service:
     def __init__(self, settings: Settings, predictors: Sequence[Predictor]) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.intake = Intake(settings.max_body_bytes, settings.max_bytes_held)
+        self.intake = Intake(settings.max_body_bytes, settings.max_bytes_held, settings.body_timeout_seconds)
         self.admin_token = AdminToken(
             settings.admin_token.get_secret_value() if settings.admin_token else None
         )
@@ -141,7 +153,7 @@ class Service:
 
 
 def load_predictors(settings: Settings) -> list[Predictor]:
-    """The newest version of every model in the models directory, on its engine, warmed up.
+    """The newest version of every model in the models directory, on the engine chosen for it.
 
     Raises BadArtifact where there is none, or one that must not be served.
     """
@@ -155,7 +167,9 @@ def load_predictors(settings: Settings) -> list[Predictor]:
     ]
 
 
-def _error_or_answer(result: Classified | BaseException) -> Classified | Exception:
-    if isinstance(result, BaseException) and not isinstance(result, Exception):
-        raise result  # a cancellation is not an answer
+def _answer_or_their_error(result: Classified | BaseException) -> Classified | Exception:
+    if isinstance(result, Classified):
+        return result
+    if not isinstance(result, Exception) or problem_of(result).status == 500:
+        raise result
     return result

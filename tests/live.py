@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any
 
 from models.predictor import Predictor
@@ -17,22 +18,6 @@ from service.settings import Settings
 from service.wiring import Service
 
 TOKEN = "a-token-for-the-tests"
-
-
-class ThreadedServer(Server):
-    """The service's own server, which tells when it listens."""
-
-    def __init__(self, service: Service) -> None:
-        super().__init__(service)
-        self.ready = threading.Event()
-
-    async def startup(self, sockets: Any = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-
-    @property
-    def bound_port(self) -> int:
-        return int(self.servers[0].sockets[0].getsockname()[1])
 
 
 @dataclass
@@ -101,7 +86,8 @@ def serve(predictors: Sequence[Predictor], **settings: Any) -> Iterator[LiveServ
     """Start a service on a free port; stop it, and its threads, at the end."""
     defaults = {"port": 0, "admin_token": TOKEN, "drain_grace_seconds": 0.0, "log_level": "warning"}
     service = Service(Settings(**{**defaults, **settings}), predictors)
-    server = ThreadedServer(service)
+    listening: SimpleQueue[str] = SimpleQueue()
+    server = Server(service, listening.put)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), name="live-service")
     thread.start()
 
@@ -110,9 +96,8 @@ def serve(predictors: Sequence[Predictor], **settings: Any) -> Iterator[LiveServ
         thread.join()
 
     try:
-        if not server.ready.wait(60):
-            raise AssertionError("the service did not start")
-        yield LiveService(service, server.bound_port, stop)
+        port = int(listening.get(timeout=60).rpartition(":")[2])
+        yield LiveService(service, port, stop)
     finally:
         stop()
 

@@ -8,7 +8,7 @@ import torch
 from models import resnet18
 from models.artifact import Artifact
 from models.engines.protocol import Logits
-from models.errors import BadArtifact
+from models.errors import BadArtifact, EngineUnavailable
 from models.images import Pixels
 
 
@@ -16,10 +16,12 @@ class TorchEngine:
     """fp32 on a CPU, autocast to half precision on CUDA; channels-last on both.
 
     `threads` sets torch's intra-op threads for the whole process.
-    Raises BadArtifact when the weights do not fit the network.
+    Raises BadArtifact when the weights do not fit the network, EngineUnavailable without the device.
     """
 
     def __init__(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> None:
+        if device != "cpu" and not torch.cuda.is_available():
+            raise EngineUnavailable(f"the device {device} is not available to torch")
         torch.set_num_threads(threads)
         self._device = torch.device(device)
         self._network = _network(artifact).to(self._device).to(memory_format=torch.channels_last)

@@ -132,6 +132,13 @@ def test_a_manifest_that_does_not_match_is_refused_in_one_line(
     assert str(saved) in str(caught.value)
 
 
+def test_weights_of_another_type_than_stated_are_refused(saved: Path) -> None:
+    weights = json.loads((saved / "model.json").read_text())["weights"]
+    edit(saved, weights={**weights, "dtype": "float32"})
+    with pytest.raises(BadArtifact, match="is float16, not float32"):
+        artifact.load(saved)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, "\x00", '{"format": NaN}'])
 def test_a_manifest_that_is_not_a_json_object_is_refused(saved: Path, text: str) -> None:
     (saved / "model.json").write_text(text)

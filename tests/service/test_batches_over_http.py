@@ -125,6 +125,29 @@ def test_logits_that_are_not_finite_are_our_fault_and_valid_json(make_image: Ima
         assert running.request("POST", NATIVE, make_image()).status == 500
 
 
+def test_a_caller_whose_budget_runs_out_gets_504_and_no_one_else_does(
+    held: LiveService, engine: HeldEngine, make_image: ImageMaker
+) -> None:
+    engine.hold()
+    with ThreadPoolExecutor(2) as pool:
+        patient = pool.submit(held.request, "POST", NATIVE, make_image())
+        held.wait_for_metric(1, "rotulo_batches_closed_total", model="cifar10", reason="device_free")
+        hasty = pool.submit(held.request, "POST", NATIVE, make_image(), {"X-Timeout-Ms": "200"})
+        assert hasty.result().status in (503, 504)  # refused at once once the line knows it is too late
+        engine.release.set()
+        assert patient.result().status == 200
+    assert engine.sizes == [1]
+
+
+def test_a_fault_of_ours_is_a_500_even_among_several_images(make_image: ImageMaker) -> None:
+    engine = FaultyEngine()
+    with serve([predictor_on(engine)]) as running:
+        engine.fault = lambda logits: logits * np.float32("nan")
+        several = multipart(("file", make_image(1)), ("file", make_image(2)))
+        assert running.request("POST", NATIVE, *several).status == 500
+        assert running.request("POST", "/predict", *several).status == 500
+
+
 async def _ask_and_maybe_leave(port: int, image: bytes, leaves: bool) -> bytes | None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     head = f"POST {NATIVE} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: {len(image)}\r\n\r\n"

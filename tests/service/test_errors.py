@@ -14,7 +14,7 @@ import service.errors
 from service.errors import PROBLEMS, detail_of, headers_of, problem_body, problem_of
 
 # Raised before anything is served: the process ends with the message, no response exists.
-BEFORE_SERVING = {models.errors.BadArtifact}
+BEFORE_SERVING = {models.errors.BadArtifact, models.errors.EngineUnavailable}
 
 
 def defined(module: ModuleType) -> list[type[Exception]]:
@@ -47,6 +47,7 @@ def test_a_refusal_says_when_to_come_back_in_seconds_and_in_milliseconds() -> No
     error = batching.errors.QueueFull("cifar10", retry_after_seconds=0.25)
     assert headers_of(error) == {"Retry-After": "1"}
     assert problem_body(error, "id")["retry_after_ms"] == 250
+    assert headers_of(batching.errors.QueueFull("cifar10", 0.0)) == {"Retry-After": "1"}
 
 
 def test_one_kind_of_problem_has_one_status_and_one_title() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import flask
 import pytest
 
-from service.errors import BodyTooLarge
+from service.errors import BodyTooLarge, ClientLeft
 from service.flask_adapter import ConcurrentWsgiToAsgi
 from service.limits import Intake, Message, Receive, Scope
 
@@ -35,15 +35,16 @@ async def call(
     app: flask.Flask, request: Scope, body: bytes = b"", max_body_bytes: int = 1024
 ) -> list[Message]:
     """What the adapter sends for one request."""
-    adapter = ConcurrentWsgiToAsgi(app, THREADS, Intake(max_body_bytes, 10 * max_body_bytes).body)
+    adapter = ConcurrentWsgiToAsgi(app, THREADS, Intake(max_body_bytes, 10 * max_body_bytes, 60).body)
     return await call_adapter(adapter, request, body)
 
 
 async def call_adapter(adapter: ConcurrentWsgiToAsgi, request: Scope, body: bytes = b"") -> list[Message]:
     sent: list[Message] = []
+    arriving = [{"type": "http.request", "body": body}]
 
     async def receive() -> Message:
-        return {"type": "http.request", "body": body}
+        return arriving.pop() if arriving else await asyncio.Future()  # the client stays
 
     async def send(message: Message) -> None:
         sent.append(message)
@@ -69,7 +70,7 @@ async def test_as_many_requests_are_inside_at_once_as_there_are_threads(app: fla
         everybody_is_here.wait()  # breaks, and answers 500, if one is kept outside
         return "here"
 
-    adapter = ConcurrentWsgiToAsgi(app, THREADS, Intake(1024, 1024).body)
+    adapter = ConcurrentWsgiToAsgi(app, THREADS, Intake(1024, 1024, 60).body)
     answers = await asyncio.gather(*(call_adapter(adapter, scope()) for _ in range(THREADS)))
     assert [answer[0]["status"] for answer in answers] == [200] * THREADS
 
@@ -83,7 +84,7 @@ async def test_async_views_are_inside_at_once_too(app: flask.Flask) -> None:
             await everybody_is_here.wait()
         return "here"
 
-    adapter = ConcurrentWsgiToAsgi(app, THREADS, Intake(1024, 1024).body)
+    adapter = ConcurrentWsgiToAsgi(app, THREADS, Intake(1024, 1024, 60).body)
     answers = await asyncio.gather(*(call_adapter(adapter, scope()) for _ in range(THREADS)))
     assert [answer[0]["status"] for answer in answers] == [200] * THREADS
 
@@ -162,7 +163,7 @@ async def test_head_has_headers_and_no_body(app: flask.Flask) -> None:
 
 async def test_a_chunked_body_reaches_the_view_whole(app: flask.Flask) -> None:
     app.add_url_rule("/", view_func=lambda: flask.request.get_data(), methods=["POST"])
-    adapter = ConcurrentWsgiToAsgi(app, THREADS, Intake(1024, 1024).body)
+    adapter = ConcurrentWsgiToAsgi(app, THREADS, Intake(1024, 1024, 60).body)
     chunks = iter([b"one ", b"two ", b"three"])
     sent: list[Message] = []
 
@@ -173,8 +174,44 @@ async def test_a_chunked_body_reaches_the_view_whole(app: flask.Flask) -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await adapter(scope(method="POST"), receive, send)
+    await adapter(scope(method="POST", headers=[(b"transfer-encoding", b"chunked")]), receive, send)
     assert body_of(sent) == b"one two three"
+
+
+async def test_a_stream_ends_when_its_client_leaves(app: flask.Flask) -> None:
+    left, closed = asyncio.Event(), []
+
+    def endless() -> Iterator[str]:
+        try:
+            while True:
+                yield "more"
+        finally:
+            closed.append("closed")
+
+    app.add_url_rule("/", view_func=lambda: flask.Response(endless()))
+    adapter = ConcurrentWsgiToAsgi(app, THREADS, Intake(1024, 1024, 60).body)
+    messages = iter([{"type": "http.request", "body": b""}])
+
+    async def receive() -> Message:
+        for message in messages:
+            return message
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            left.set()
+            await asyncio.sleep(0)
+
+    with pytest.raises(ClientLeft):
+        await adapter(scope(), receive, send)
+    assert closed == ["closed"]
+
+
+async def test_header_values_in_latin_1_are_sent_as_they_are(app: flask.Flask) -> None:
+    app.add_url_rule("/", view_func=lambda: flask.Response("x", headers={"X-Name": "R\xf3tulo"}))
+    messages = await call(app, scope())
+    assert dict(messages[0]["headers"])[b"x-name"] == "R\xf3tulo".encode("latin-1")
 
 
 async def test_a_body_over_the_limit_never_reaches_the_application(app: flask.Flask) -> None:
@@ -210,7 +247,7 @@ async def test_an_application_that_is_not_flask_is_carried_too() -> None:
         start_response("201 Created", [("Content-Length", "2")])
         return [environ["REQUEST_METHOD"].encode()[:2], b"not announced"]
 
-    adapter = ConcurrentWsgiToAsgi(wsgi, 1, Intake(1024, 1024).body)
+    adapter = ConcurrentWsgiToAsgi(wsgi, 1, Intake(1024, 1024, 60).body)
     start, body = await call_adapter(adapter, scope())
     assert start["status"] == 201
     assert body["body"] == b"GE"

@@ -100,3 +100,21 @@ def test_shutdown_with_the_token_is_accepted_and_the_service_is_no_longer_ready(
             assert response.status == 202
         assert running.request("GET", "/readyz").status == 503
         assert running.request("GET", "/healthz").headers["connection"] == "close"
+
+
+def test_a_body_in_chunks_is_read_whole(live: LiveService, make_image: ImageMaker) -> None:
+    body, headers = multipart(("file", make_image()))
+    chunks = (body[at : at + 100] for at in range(0, len(body), 100))
+    assert live.request("POST", "/predict", chunks, headers).status == 200
+
+
+def test_what_is_refused_before_flask_has_the_old_shape_too(live: LiveService) -> None:
+    too_large = (bytes(65_536) for _ in range(live.service.settings.max_body_bytes // 65_536 + 1))
+    for body, headers, status in (
+        (too_large, {}, 413),
+        (b"x", {"Content-Encoding": "gzip"}, 415),
+        (b"x", {"X-Timeout-Ms": "soon"}, 400),
+    ):
+        response = live.request("POST", "/predict", body, headers)
+        assert response.status == status
+        assert list(response.json()) == ["error"]

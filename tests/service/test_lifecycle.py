@@ -35,7 +35,7 @@ def started(*flags: str) -> Iterator[tuple[subprocess.Popen[str], int, str]]:
     assert process.stdout is not None
     printed = ""
     try:
-        while (found := re.search(r"running on http://127.0.0.1:(\d+)", printed)) is None:
+        while (found := re.search(r"http://127.0.0.1:(\d+)/docs", printed)) is None:
             line = process.stdout.readline()
             assert line, printed
             printed += line
@@ -91,6 +91,7 @@ def test_a_configured_admin_token_is_never_printed(models_dir: Path) -> None:
         ([], {"ROTULO_PORT": "x"}, "ROTULO_PORT"),
         ([], {"ROTULO_PRT": "1"}, "ROTULO_PRT"),
         (["--models-dir", "/nowhere"], {}, "/nowhere"),
+        (["--max-bytes-held", "2000"], {}, "--max-bytes-held"),
     ],
 )
 def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(
@@ -103,6 +104,18 @@ def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(
     assert len(result.stderr.splitlines()) == 1
     assert named in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_device_that_is_not_there_stops_the_start_with_one_line(models_dir: Path) -> None:
+    result = subprocess.run(
+        command("--models-dir", str(models_dir), "--device", "cuda:7"),
+        cwd=ROOT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == ["rotulo: the device cuda:7 is not available to torch"]
 
 
 def test_a_model_that_was_altered_stops_the_start_with_one_line(models_dir: Path, tmp_path: Path) -> None:

@@ -194,6 +194,33 @@ def test_a_plain_request_id_is_echoed_and_a_hostile_one_replaced(live: LiveServi
     assert replaced.headers["x-request-id"] != 'a"b{}'
 
 
+@pytest.mark.parametrize("charset", ["undefined", "punycode", "no-such-charset", "utf-16"])
+def test_an_odd_charset_in_a_multipart_header_is_no_fault_of_ours(
+    live: LiveService, make_image: ImageMaker, charset: str
+) -> None:
+    body, headers = multipart(("file", make_image()))
+    odd = {"Content-Type": f"{headers['Content-Type']}; charset={charset}"}
+    assert live.request("POST", PREDICT, body, odd).status in (200, 400)
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "soon", "1.5", "600001", "9" * 5000, ""])
+def test_a_budget_that_is_not_a_number_of_milliseconds_is_a_malformed_request(
+    live: LiveService, make_image: ImageMaker, timeout: str
+) -> None:
+    response = live.request("POST", PREDICT, make_image(), {"X-Timeout-Ms": timeout})
+    assert_problem(response, 400, "malformed-request")
+
+
+def test_a_generous_budget_changes_nothing(live: LiveService, make_image: ImageMaker) -> None:
+    plain = live.request("POST", PREDICT, make_image())
+    assert live.request("POST", PREDICT, make_image(), {"X-Timeout-Ms": "600000"}).json() == plain.json()
+
+
+def test_probes_may_use_head(live: LiveService) -> None:
+    for path in ("/healthz", "/readyz"):
+        assert live.request("HEAD", path).status == 200
+
+
 def test_an_answer_says_what_it_took(live: LiveService, make_image: ImageMaker) -> None:
     timing = live.request("POST", PREDICT, make_image()).headers["server-timing"]
     assert [part.split(";")[0] for part in timing.split(", ")] == ["decode", "queue", "infer", "batch"]

@@ -1,0 +1,74 @@
+"""The walk over an image's parts: bounded by their number, blind to what follows the image."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from models.container import MAX_PARTS, count_scans, image_format
+from models.errors import UndecodableImage, UnsupportedImage
+from tests.conftest import SAMPLES, ImageMaker
+
+COMMENT = b"\xff\xfe\x00\x02"
+CHUNK = b"\x00\x00\x00\x00prVt\xda\xfe\x43\xc0"
+
+
+def progressive(data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(data)).save(buffer, "JPEG", progressive=True)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", ["cat.jpg", "cat-32.png", "cat-face.webp"])
+def test_an_ordinary_file_has_one_scan(name: str) -> None:
+    data = (SAMPLES / name).read_bytes()
+    assert count_scans(data, image_format(data)) == 1
+
+
+def test_the_scans_of_a_progressive_jpeg_are_counted(make_image: ImageMaker) -> None:
+    assert 5 < count_scans(progressive(make_image(0, (64, 64))), "JPEG") < 15
+
+
+def test_what_follows_the_image_is_not_looked_at(make_image: ImageMaker) -> None:
+    jpeg, png = make_image(0, format_="JPEG"), make_image(0)
+    assert count_scans(jpeg + b"\xff\xda" * 1000 + os.urandom(1_000_000), "JPEG") == 1
+    assert count_scans(png + CHUNK * (MAX_PARTS + 1), "PNG") == 1
+
+
+@pytest.mark.parametrize("count", [MAX_PARTS, 100_000])
+def test_a_file_of_too_many_parts_is_refused(make_image: ImageMaker, count: int) -> None:
+    jpeg, png = make_image(0, format_="JPEG"), make_image(0)
+    for data in (
+        jpeg[:2] + COMMENT * count + jpeg[2:],
+        jpeg[:2] + b"\xff" * count + jpeg[2:],
+        png[:33] + CHUNK * count + png[33:],
+        png[:-12] + CHUNK * count + png[-12:],
+    ):
+        with pytest.raises(UndecodableImage):
+            count_scans(data, image_format(data))
+
+
+def test_a_comment_or_two_is_fine(make_image: ImageMaker) -> None:
+    jpeg, png = make_image(0, format_="JPEG"), make_image(0)
+    assert count_scans(jpeg[:2] + COMMENT * 100 + jpeg[2:], "JPEG") == 1
+    assert count_scans(png[:33] + CHUNK * 100 + png[33:], "PNG") == 1
+
+
+def test_other_formats_are_not_named() -> None:
+    for data in (b"", b"\xff\xd8", b"GIF89a", b"RIFF....WAVE", b"\x89PNG"):
+        with pytest.raises(UnsupportedImage):
+            image_format(data)
+
+
+@given(st.binary(max_size=2000), st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"]))
+def test_any_bytes_are_walked_to_an_end(data: bytes, magic: bytes) -> None:
+    try:
+        scans = count_scans(magic + data, image_format(magic + data))
+    except UndecodableImage:
+        scans = 0
+    assert scans >= 0
