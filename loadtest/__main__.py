@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from loadtest import plan
+from loadtest import plan, run
 from loadtest.errors import LoadtestError
 
 
@@ -14,6 +14,7 @@ def main(arguments: Sequence[str]) -> int:
     """Returns the exit code: 0, 1 where an objective is missed, 2 where the run itself is not possible."""
     parser = argparse.ArgumentParser(prog="python -m loadtest", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run.add_command(commands)
     plan.add_command(commands)
     options = parser.parse_args(arguments)
     try:

@@ -9,14 +9,15 @@ from typing import Any
 
 
 class Outcome(IntEnum):
-    """How a request ended. Only ERROR is the server's fault."""
+    """How a request ended. Only ERROR and UNREACHED are the server's fault."""
 
     ANSWERED = 0  # what was asked for, well-formed
     REFUSED = 1  # 429, or 503 with Retry-After: come back later
     EXPIRED = 2  # 504: the deadline passed in the line
     LEFT = 3  # we hung up before the answer, on purpose
     REJECTED = 4  # a hostile image, told so with the right status
-    ERROR = 5  # anything else
+    UNREACHED = 5  # nobody took the connection: nothing was sent
+    ERROR = 6  # anything else
 
 
 # The parsed JSON of a 200 -> what is wrong with it, or None.

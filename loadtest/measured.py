@@ -47,5 +47,5 @@ class Measured:
         self.ended.append(ended)
         self.outcomes.append(outcome)
         self.timings.append(timing)
-        if outcome is Outcome.ERROR:
+        if outcome in {Outcome.ERROR, Outcome.UNREACHED}:
             self.faults[fault] += 1

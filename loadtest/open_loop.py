@@ -134,7 +134,7 @@ class OpenLoop:
             if not self._line:
                 raise
             due, message = self._line.popleft()
-            self._finish(message, due, self._now(), Outcome.ERROR, fault=type(error).__name__)
+            self._finish(message, due, self._now(), Outcome.UNREACHED, fault=type(error).__name__)
         else:
             self._free(connection)
 

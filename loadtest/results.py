@@ -1,0 +1,230 @@
+"""A run as one JSON document: everything that the report shows and a later run is compared with."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from loadtest import analysis, plan, report, scrape
+from loadtest.analysis import Rows, Summary
+from loadtest.described import Described
+from loadtest.errors import BadObjectives
+from loadtest.measured import Measured
+from loadtest.scenarios import Scenario
+from loadtest.schedules import Arrivals, Phase, of_phases
+from loadtest.scrape import Watched
+from loadtest.verdict import Objective, compare
+
+FORMAT = 1
+FIGURES = tuple(analysis.summarise(analysis.rows(Measured()), 1.0, 1.0))
+
+BUSY_CORES = 0.8  # of one core: beyond it the generator's own waits are in the figures
+LATE_MS, LATE_SHARE = 2.0, 0.1  # late by more than both: 2 ms, and a tenth of the p99 measured
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """One measurement of the whole schedule."""
+
+    rows: Rows
+    faults: dict[str, int]
+    watched: Watched
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All repeats of a scenario."""
+
+    scenario: Scenario
+    url: str
+    model: Described
+    arrivals: Arrivals
+    phases: Sequence[Phase]
+    target_seconds: float
+    repeats: Sequence[Repeat]
+    exit_code: int | None
+
+    @property
+    def seconds(self) -> float:
+        return sum(phase.seconds for phase in self.phases)
+
+
+def document(
+    run: Run, objectives: Sequence[Objective], baseline: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Details are those of the last repeat, the summary is the median of all."""
+    last = run.repeats[-1]
+    summaries = [each.summary for each in run.repeats]
+    summary = {name: _median([each[name] for each in summaries]) for name in FIGURES}
+    steps = analysis.by_phase(last.rows, run.phases, run.target_seconds)
+    compared = compare(summaries, baseline["repeats"]) if baseline else []
+    return {
+        "format": FORMAT,
+        "scenario": run.scenario.name,
+        "question": run.scenario.question,
+        "finished": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "url": run.url,
+        "model": asdict(run.model),
+        "arrivals": str(run.arrivals),
+        "target_ms": run.target_seconds * 1000,
+        "phases": [asdict(phase) for phase in run.phases],
+        "summary": summary,
+        "repeats": summaries,
+        "steps": steps,
+        "knee": analysis.knee(steps) if len(steps) > 2 else None,
+        "seconds": analysis.over_time(last.rows, run.seconds, run.target_seconds),
+        "outcomes": analysis.outcomes_by_kind(last.rows),
+        "faults": last.faults,
+        "forecast": _forecast(run),
+        **_watched(last),
+        "exit_code": run.exit_code,
+        "objectives": [
+            {"text": str(each), "value": summary[each.figure], "met": each.met(summary[each.figure])}
+            for each in objectives
+        ],
+        "comparison": [asdict(each) for each in compared],
+    }
+
+
+def _forecast(run: Run) -> list[dict[str, float]]:
+    """Of the same policy and schedule, for traffic of one image a request; empty for any other."""
+    if run.scenario.traffic.__name__ not in {"native", "flask"} or run.scenario.stops_the_server:
+        return []
+    forecasts = []
+    for index, phase in enumerate(run.phases):
+        times = of_phases([phase], run.arrivals, seed=index).tolist()
+        asked = plan.question(run.model, lambda _, times=times: times)  # type: ignore[misc]
+        expected = plan.forecast(asked, phase.rate)
+        on_time = sum(latency <= run.target_seconds for latency in expected.latencies)
+        forecasts.append(
+            {
+                "goodput_per_second": on_time / phase.seconds,
+                "response_ms_p50": expected.latency_percentile(50) * 1000,
+                "response_ms_p99": expected.latency_percentile(99) * 1000,
+                "batch_size_mean": expected.mean_batch,
+                "refused_share": plan.unserved(expected),
+            }
+        )
+    return forecasts
+
+
+def _watched(repeat: Repeat) -> dict[str, Any]:
+    watched = repeat.watched
+    samples = watched.samples()
+    generator = _generator(repeat)
+    if len(samples) < 2:
+        return {"server": {}, "generator": generator}
+    before, after = samples[0], samples[-1]
+
+    def counted(name: str, label: str) -> dict[str, float]:
+        return scrape.grown(*(scrape.by_label(each, name, label) for each in (before, after)))
+
+    memory = [scrape.total(each, "process_resident_memory_bytes") / 1e6 for each in samples]
+    cpu = [scrape.total(each, "process_cpu_seconds_total") for each in samples]
+    waiting = [scrape.total(each, "rotulo_waiting") for each in samples]
+    server = {
+        "batch_sizes": scrape.batch_sizes(before, after),
+        "closed": counted("rotulo_batches_closed_total", "reason"),
+        "refused": counted("rotulo_refused_total", "reason"),
+        "abandoned": counted("rotulo_abandoned_total", "stage"),
+        "cpu_cores_mean": (cpu[-1] - cpu[0]) / (watched.at[-1] - watched.at[0]),
+        "memory_mb_first": memory[0],
+        "memory_mb_last": memory[-1],
+        "memory_mb_max": max(memory),
+        "waiting_last": waiting[-1],
+        "series": _series(watched, cpu, memory, waiting),
+    }
+    return {"server": server, "generator": generator}
+
+
+def _series(
+    watched: Watched, cpu: Sequence[float], memory: Sequence[float], waiting: Sequence[float]
+) -> list[dict[str, float]]:
+    names = ("second", "cpu_cores", "generator_cores", "memory_mb", "waiting")
+    own = _rates(watched.at, watched.own_cpu_seconds)
+    columns = (watched.at[1:], _rates(watched.at, cpu), own, memory[1:], waiting[1:])
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _generator(repeat: Repeat) -> dict[str, Any]:
+    cores = max(_rates(repeat.watched.at, repeat.watched.own_cpu_seconds), default=math.nan)
+    late = repeat.summary["lateness_ms_p99"]
+    too_late = late > max(LATE_MS, LATE_SHARE * repeat.summary["response_ms_p99"])
+    return {
+        "cpu_cores_max": cores,
+        "lateness_ms_p99": late,
+        "is_bottleneck": bool(cores > BUSY_CORES or too_late),
+    }
+
+
+def _rates(at: Sequence[float], values: Sequence[float]) -> list[float]:
+    return (np.diff(values) / np.maximum(np.diff(at), 1e-9)).tolist()  # type: ignore[no-any-return]
+
+
+def _median(values: Sequence[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return median(known) if known else math.nan
+
+
+def write(folder: Path, described: Mapping[str, Any]) -> None:
+    """`result.json`, `seconds.csv`, `steps.csv` and `report.html`."""
+    clean = _without_nan(described)
+    (folder / "result.json").write_text(json.dumps(clean, indent=1), encoding="utf-8")
+    (folder / "report.html").write_text(report.report(clean), encoding="utf-8")
+    _write_csv(folder / "seconds.csv", clean["seconds"])
+    steps = [{**phase, **step} for phase, step in zip(clean["phases"], clean["steps"], strict=True)]
+    _write_csv(folder / "steps.csv", steps)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A result.json; raises BadObjectives."""
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadObjectives(f"{path}: {error}") from error
+    if not isinstance(described, dict) or described.get("format") != FORMAT:
+        raise BadObjectives(f"{path}: not the result.json of a run")
+    return described
+
+
+def text(described: Mapping[str, Any]) -> str:
+    """What a terminal shows in the end."""
+    lines = [f"{name:26}{value}" for value, name in report.headline(_without_nan(described))]
+    lines += [_judged(each) for each in described["objectives"]]
+    lines += [
+        f"{each['verdict']:8}{each['figure']}: {each['now']:.4g}, "
+        f"was {each['then']:.4g} (noise {each['noise']:.2g})"
+        for each in described["comparison"]
+    ]
+    lines += [f"warning: {each}" for each in report.warnings(described)]
+    return "\n".join(lines)
+
+
+def _judged(objective: Mapping[str, Any]) -> str:
+    return f"{'met' if objective['met'] else 'MISSED':8}{objective['text']}: {objective['value']:.4g}"
+
+
+def _write_csv(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(table[0]) if table else [])
+        writer.writeheader()
+        writer.writerows(table)
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: null."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,77 @@
+"""A server of our own for the length of a run: started on a free port, stopped as an operator would."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtest.described import get
+from loadtest.errors import NoServer
+
+START_TIMEOUT_SECONDS = 180.0
+STOP_TIMEOUT_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Served:
+    """Where the server is; ``process`` is None where it was there before us."""
+
+    url: str
+    process: subprocess.Popen[bytes] | None = None
+
+    def begin_stop(self) -> None:
+        """SIGTERM: finish what was accepted, then end."""
+        if self.process:
+            self.process.send_signal(signal.SIGTERM)
+
+    def exit_code(self) -> int | None:
+        """Waits for the end; None where it was killed for not ending, or is not ours."""
+        if not self.process:
+            return None
+        try:
+            return self.process.wait(STOP_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            return None
+
+
+@contextlib.contextmanager
+def serving(log: Path, arguments: Sequence[str] = ()) -> Iterator[Served]:
+    """`python -m service` until the context ends; raises NoServer, naming the log, if it does not start."""
+    port = _free_port()
+    command = [sys.executable, "-m", "service", "--port", str(port), *arguments]
+    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
+        served = Served(f"http://127.0.0.1:{port}", process)
+        try:
+            _wait_until_ready(served, log)
+            yield served
+        finally:
+            if process.poll() is None:
+                served.begin_stop()
+            served.exit_code()
+
+
+def _wait_until_ready(served: Served, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        if served.process and served.process.poll() is not None:
+            break
+        with contextlib.suppress(NoServer):
+            get(f"{served.url}/readyz")
+            return
+        time.sleep(0.1)
+    raise NoServer(f"the service did not start: see {log}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
