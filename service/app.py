@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,16 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from service.edge import Edge
-from service.errors import PROBLEMS, MalformedRequest, headers_of, plain_problem, problem_body, problem_of
+from service.errors import PROBLEMS, MalformedRequest
 from service.flask_adapter import ConcurrentWsgiToAsgi
 from service.flask_routes import MODEL_OF, FlaskRoute, flask_app
 from service.health_routes import health_routes
-from service.predict_routes import predict_routes
+from service.predict_routes import PredictEndpoint, predict_routes
+from service.problems import http_problem_response, problem_response
 from service.wiring import Service
-
-logger = logging.getLogger("rotulo")
-
-PROBLEM_TYPE = "application/problem+json"
 
 
 def create_app(service: Service) -> Edge:
@@ -43,12 +39,15 @@ def create_app(service: Service) -> Edge:
     api.include_router(health_routes(service))
     api.include_router(predict_routes(service))
     _mount(api, flask, adapter, service)
-    for kind in PROBLEMS:
-        api.add_exception_handler(kind, _answer)
-    api.add_exception_handler(HTTPException, _answer_http)
-    api.add_exception_handler(RequestValidationError, _answer_validation)
-    api.add_exception_handler(Exception, _answer_unforeseen)
-    return Edge(api, service)
+    for kind in (*PROBLEMS, Exception):
+        api.add_exception_handler(kind, problem_response)
+    api.add_exception_handler(HTTPException, http_problem_response)
+    api.add_exception_handler(RequestValidationError, _parameter_problem)
+    endpoints = {
+        f"/v1/models/{name}/predict": PredictEndpoint(service, model)
+        for name, model in service.models.items()
+    }
+    return Edge(api, endpoints, service)
 
 
 def _mount(api: FastAPI, flask: Flask, adapter: ConcurrentWsgiToAsgi, service: Service) -> None:
@@ -57,31 +56,8 @@ def _mount(api: FastAPI, flask: Flask, adapter: ConcurrentWsgiToAsgi, service: S
         api.router.routes.append(Route(rule.rule, FlaskRoute(adapter, service, MODEL_OF.get(rule.rule))))
 
 
-async def _answer(request: Request, error: Exception) -> JSONResponse:
-    if problem_of(error).status == 500:
-        logger.error("request %s failed", request.state.request_id, exc_info=error)
-    return _problem(request, error)
-
-
-async def _answer_unforeseen(request: Request, error: Exception) -> JSONResponse:
-    """Not logged here: Starlette raises it again, and the edge logs it."""
-    return _problem(request, error)
-
-
-async def _answer_http(request: Request, error: Exception) -> JSONResponse:
-    """What Starlette itself refuses: 404, 405."""
-    status, detail = getattr(error, "status_code", 500), getattr(error, "detail", "")
-    body = plain_problem(status, detail, detail, request.state.request_id)
-    return JSONResponse(body, status, getattr(error, "headers", None), media_type=PROBLEM_TYPE)
-
-
-async def _answer_validation(request: Request, error: Exception) -> JSONResponse:
+def _parameter_problem(request: Request, error: Exception) -> JSONResponse:
     """FastAPI's 422 for parameters, as the 400 of every other malformed request."""
     first = getattr(error, "errors", list)()[0]
     where = ".".join(str(part) for part in first["loc"])
-    return _problem(request, MalformedRequest(f"{where}: {first['msg']}"))
-
-
-def _problem(request: Request, error: Exception) -> JSONResponse:
-    body = problem_body(error, request.state.request_id)
-    return JSONResponse(body, body["status"], headers_of(error), media_type=PROBLEM_TYPE)
+    return problem_response(request, MalformedRequest(f"{where}: {first['msg']}"))

@@ -7,7 +7,8 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from service.limits import App, Message, Receive, Scope, Send
 from service.wiring import Service
@@ -17,14 +18,24 @@ logger = logging.getLogger("rotulo")
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
+class Endpoint(Protocol):
+    """An ASGI application for one path; `route` is its template, for the metrics."""
+
+    route: str
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+
 class Edge:
     """Wraps the whole application.
 
     Every response carries `X-Request-Id`: the caller's own where it is short and plain, else a new one.
     """
 
-    def __init__(self, app: App, service: Service) -> None:
+    def __init__(self, app: App, endpoints: Mapping[str, Endpoint], service: Service) -> None:
+        """`endpoints` are reached by exact path for POST, without the routing of `app`."""
         self.app = app
+        self._endpoints = endpoints
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,13 +56,17 @@ class Edge:
                 message["headers"] = [*message.get("headers", ()), *self._marks(request_id)]
             await send(message)
 
+        endpoint = self._endpoints.get(scope["path"]) if scope["method"] == "POST" else None
         try:
-            await self.app(scope, receive, send_marked)
-        except Exception:  # answered already, with a 500 that says nothing
-            logger.exception("request %s failed", request_id.decode())
+            await (endpoint or self.app)(scope, receive, send_marked)
+        except Exception:
+            # Answered and logged already, with a 500 that says nothing; Starlette raises it once more.
+            if status != 500:
+                raise
         finally:
             seconds = time.perf_counter() - started
-            self._service.metrics.answered(_route(scope), scope["method"], status, seconds)
+            route = endpoint.route if endpoint else _route(scope)
+            self._service.metrics.answered(route, scope["method"], status, seconds)
 
     def _marks(self, request_id: bytes) -> Iterable[tuple[bytes, bytes]]:
         yield b"x-request-id", request_id

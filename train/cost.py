@@ -14,11 +14,11 @@ from train.recipe import Phase, Recipe
 _FORWARD_AND_BACKWARD = 3
 
 
-def training_flops(recipe: Recipe, num_classes: int, train_images: int) -> float:
-    """Floating-point operations of the whole run, validation and optimiser apart."""
+def training_flops(recipe: Recipe, num_classes: int, train_images: int, steps: int) -> float:
+    """Floating-point operations of the first `steps` steps, validation and optimiser apart."""
     per_epoch = batches.steps_per_epoch(recipe, train_images)
     total = recipe.epochs * per_epoch
-    phases = [schedule.phase_at(recipe, step / total) for step in range(total)]
+    phases = [schedule.phase_at(recipe, step / total) for step in range(steps)]
     per_image = {phase: _forward_flops(recipe, num_classes, phase) for phase in recipe.phases}
     images = min(recipe.batch_size, train_images)
     return sum(

@@ -68,7 +68,7 @@ CIFAR10 = Recipe(
     stem="3x3",
     size_px=32,
     resize="stretch",
-    epochs=3,
+    epochs=22,
     batch_size=512,
     optimiser="muon",
     peak_lr=0.1,
@@ -85,8 +85,8 @@ CIFAR10 = Recipe(
     ema_decay=0.95,
     phases=(
         Phase(from_fraction=0, crop_px=20, blocks=1),
-        Phase(from_fraction=0.7, crop_px=24, blocks=1),
-        Phase(from_fraction=0.93, crop_px=24),
+        Phase(from_fraction=0.5, crop_px=24),
+        Phase(from_fraction=0.92, crop_px=32),
     ),
     # Mean and deviation of the training pixels, as everybody rounds them.
     normalisation=Normalisation(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)),

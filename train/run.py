@@ -20,6 +20,7 @@ from train.distributed import World
 from train.errors import RunError
 from train.initial import Initial
 from train.interrupt import Interrupt
+from train.memory import keep_freed_memory
 from train.progress import Progress
 from train.publish import Publication, publish
 from train.recipe import Recipe
@@ -46,6 +47,7 @@ class Options:
 
 def train(recipe: Recipe, start: Initial | None, options: Options, wanted: Publication, world: World) -> None:
     """Train and publish; raises TrainError before the first epoch for whatever can be known before it."""
+    keep_freed_memory()
     torch.set_flush_denormal(True)  # small activations otherwise cost a hundred times the time
     source = open_source(options.data)
     preprocessing = Preprocessing(size=recipe.size_px, resize=recipe.resize)
@@ -135,7 +137,7 @@ def _provenance(
     setting: loop.Setting, state: State, start: Initial | None, record: dict[str, Any]
 ) -> dict[str, Any]:
     recipe = setting.recipe
-    flops = training_flops(recipe, len(setting.images.classes), len(setting.splits.train))
+    flops = training_flops(recipe, len(setting.images.classes), len(setting.splits.train), state.step)
     return {
         "command": f"python -m train {recipe.name} --data {record['source']}",
         "start": start.description if start else "random weights",

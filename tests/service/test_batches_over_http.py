@@ -163,7 +163,7 @@ async def _ask_and_maybe_leave(port: int, image: bytes, leaves: bool) -> bytes |
 
 async def test_answers_are_never_swapped_while_callers_come_and_go(make_image: ImageMaker) -> None:
     """10,000 distinct images, 64 at a time, a third of whose callers hang up."""
-    with serve([predictor_on(FaultyEngine())]) as running:
+    with serve([predictor_on(FaultyEngine())], latency_target_ms=300_000) as running:
         rng = random.Random(1)
         gate = asyncio.Semaphore(64)
         served = running.service.model("cifar10").predictor

@@ -1,0 +1,30 @@
+"""An exception -> the response of the native routes."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+
+from service.errors import headers_of, plain_problem, problem_body
+
+logger = logging.getLogger("rotulo")
+
+CONTENT_TYPE = "application/problem+json"
+
+
+def problem_response(request: Request, error: Exception) -> JSONResponse:
+    """A problem document (RFC 9457); what is our fault is logged with the request's id."""
+    request_id = request.state.request_id
+    body = problem_body(error, request_id)
+    if body["status"] == 500:
+        logger.error("request %s failed", request_id, exc_info=error)
+    return JSONResponse(body, body["status"], headers_of(error), media_type=CONTENT_TYPE)
+
+
+def http_problem_response(request: Request, error: Exception) -> JSONResponse:
+    """What Starlette itself refuses: 404, 405."""
+    status, detail = getattr(error, "status_code", 500), getattr(error, "detail", "")
+    body = plain_problem(status, detail, detail, request.state.request_id)
+    return JSONResponse(body, status, getattr(error, "headers", None), media_type=CONTENT_TYPE)

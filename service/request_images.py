@@ -1,0 +1,73 @@
+"""The images in a request body: raw, multipart, or base64 in JSON."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import AsyncGenerator
+
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from service.errors import MalformedRequest
+
+
+async def images_of(headers: Headers, body: bytes, max_images: int) -> tuple[list[bytes], bool]:
+    """The encoded images of a request, and whether they are to be answered as a list.
+
+    Raises MalformedRequest.
+    """
+    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type == "multipart/form-data":
+        images = await _multipart_files(headers, body, max_images)
+        is_list = len(images) > 1
+    elif content_type == "application/json":
+        images, is_list = _json_images(body, max_images)
+    else:  # the image's own first bytes tell what it is, whatever the header says
+        images, is_list = [body], False
+    if not images or not all(images):
+        raise MalformedRequest("the request holds no image, or an empty one")
+    if len(images) > max_images:
+        raise MalformedRequest(f"more than {max_images} images in one request")
+    return images, is_list
+
+
+async def _multipart_files(headers: Headers, body: bytes, max_images: int) -> list[bytes]:
+    async def stream() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    parser = MultiPartParser(headers, stream(), max_files=max_images, max_fields=16)
+    parser.spool_max_size = len(body) + 1  # the body is in memory already; do not write it to disk
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError, UnicodeError, LookupError) as error:
+        raise MalformedRequest("the multipart body is malformed or has too many parts") from error
+    try:
+        return [await part.read() for _, part in form.multi_items() if isinstance(part, UploadFile)]
+    finally:
+        await form.close()
+
+
+def _json_images(body: bytes, max_images: int) -> tuple[list[bytes], bool]:
+    # Base64 has no quotes or brackets, so a document that could be ours has few; another one would hold
+    # the event loop for seconds.
+    if body.count(b'"') > 2 * max_images + 4 or body.count(b"[") > 1 or body.count(b"{") > 1:
+        raise MalformedRequest("the JSON is not of a form that is read here, or holds too many images")
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise MalformedRequest("the body is not JSON") from error
+    match document:
+        case {"image": str(image), **rest} if not rest:
+            return [_base64(image)], False
+        case {"images": list(images), **rest} if not rest and all(isinstance(each, str) for each in images):
+            return [_base64(image) for image in images], True
+    raise MalformedRequest('the body must be {"image": BASE64} or {"images": [BASE64, ...]}')
+
+
+def _base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise MalformedRequest("an image is not valid base64") from error
