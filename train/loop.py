@@ -71,7 +71,7 @@ def _train_epoch(
             phase = batch.phase
             model = world.wrap(network.of_phase(state.network, phase))
         optimiser.scale_lr(state.optimisers, schedule.lr_factor(recipe, batch.progress) * phase.lr_scale)
-        loss = _step(setting, state, model, batch)
+        loss = step(setting, state, model, batch)
         if world.any(not math.isfinite(loss)):
             raise Diverged(f"the loss is {loss} at step {batch.step + 1}; the checkpoint before it stands")
         state.step += 1
@@ -84,7 +84,7 @@ def _train_epoch(
             raise KeyboardInterrupt
 
 
-def _step(setting: Setting, state: State, model: nn.Module, batch: batches.Batch) -> float:
+def step(setting: Setting, state: State, model: nn.Module, batch: batches.Batch) -> float:
     """Forward, backward, step, average; returns the mean loss over this process's images."""
     device = setting.world.device
     pixels, labels = batch.pixels.to(device), batch.labels.to(device)

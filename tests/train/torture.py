@@ -1,0 +1,81 @@
+"""Kill a training at random moments, resume it, and compare: `python -m tests.train.torture --data PATH`.
+
+Ten SIGKILLs in one short run, each followed by `--resume`; the weights must be those of a run left alone,
+bit for bit. Minutes, so not in the suite.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from train import checkpoint
+
+KILLS = 10
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True, help="folder or zip of images by class")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    given = parser.parse_args()
+    rng = random.Random(given.seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        alone, seconds = left_alone(command(given.data, root, "alone"), root / "alone")
+        killed = killed_often(command(given.data, root, "killed"), root / "killed", rng, seconds)
+        same = all(torch.equal(alone[name], killed[name]) for name in alone)
+    print("bit-identical" if same else "DIFFERENT")
+    return 0 if same else 1
+
+
+def command(data: str, root: Path, name: str) -> list[str]:
+    places = ["--output", root / name, "--models-dir", root / name / "models", "--cache", root / "cache"]
+    short = ["--stem", "stock", "--epochs", "4", "--save-every-s", "0", "--name", "torture"]
+    return [sys.executable, "-m", "train", "scratch", "--data", data, *short, *map(str, places)]
+
+
+def left_alone(arguments: list[str], directory: Path) -> tuple[dict[str, torch.Tensor], float]:
+    """Its weights, and the seconds it trained."""
+    subprocess.run(arguments, check=True, capture_output=True)
+    return checkpoint.load(directory / "best.pt"), checkpoint.load(directory / "checkpoint.pt")["seconds"]
+
+
+def killed_often(
+    arguments: list[str], directory: Path, rng: random.Random, seconds: float
+) -> dict[str, torch.Tensor]:
+    """The weights after `KILLS` kills, each at a random moment of a share of the training time."""
+    kills, resumed = 0, arguments
+    while kills < KILLS:
+        process = subprocess.Popen(resumed, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        if process.stderr is None:
+            raise RuntimeError("stderr is piped")
+        for line in process.stderr:  # the clock starts with the training, not with the imports
+            if "images to train on" in line:
+                break
+        try:
+            process.wait(rng.uniform(0, 1.5 * seconds / KILLS))
+            raise SystemExit(f"the run ended by itself, after {kills} kills; {process.stderr.read()}")
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        kills += 1
+        print(f"kill {kills}: at {step(directory)}")
+        resumed = [*arguments, "--resume"] if (directory / "checkpoint.pt").exists() else arguments
+    subprocess.run(resumed, check=True, capture_output=True)
+    return checkpoint.load(directory / "best.pt")
+
+
+def step(directory: Path) -> str:
+    path = directory / "checkpoint.pt"
+    return f"step {checkpoint.load(path)['step']}" if path.exists() else "no checkpoint yet"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
