@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ def _int8(model: Artifact, images: Images, sides: Splits) -> Made:
     quantised = quantize.to_int8(openvino_graph.build(model), images.pixels[chosen])
     files = _serialised(quantised, "openvino-int8")
     graph = ov.Core().read_model(*files.values())  # what is measured is what will be read
-    return Made(graph, files, {"calibration_images": len(chosen), "calibration_seed": quantize.SEED})
+    provenance = {"nncf": version("nncf"), "scales_from_images": len(chosen), "seed": quantize.SEED}
+    return Made(graph, files, provenance)
 
 
 def _serialised(graph: ov.Model, name: str) -> dict[str, bytes]:
@@ -100,5 +102,5 @@ def _measured(
         accuracy=figures["accuracy"],
         accuracy_loss=round(stored["accuracy"] - figures["accuracy"], 6),
         ece=figures["ece"],
-        metrics={"validation": figures, "test": test, "openvino": ov.__version__, **made.provenance},
+        metrics={"validation": figures, "test": test, "openvino": version("openvino"), **made.provenance},
     )
