@@ -69,13 +69,13 @@ def _recorded_split(model: Artifact, images: Images) -> Splits:
 def _int8(model: Artifact, images: Images, sides: Splits) -> Made:
     chosen = quantize.sample(sides.train)
     quantised = quantize.to_int8(openvino_graph.build(model), images.pixels[chosen])
-    files = _serialised(quantised, "openvino-int8")
+    files = serialised(quantised, "openvino-int8")
     graph = ov.Core().read_model(*files.values())  # what is measured is what will be read
     provenance = {"nncf": version("nncf"), "scales_from_images": len(chosen), "seed": quantize.SEED}
     return Made(graph, files, provenance)
 
 
-def _serialised(graph: ov.Model, name: str) -> dict[str, bytes]:
+def serialised(graph: ov.Model, name: str) -> dict[str, bytes]:
     """The two files of a graph by name, the .xml first."""
     with tempfile.TemporaryDirectory() as scratch:
         paths = [Path(scratch) / f"{name}{suffix}" for suffix in (".xml", ".bin")]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import redirect_stdout
 from importlib.util import find_spec
 
 import numpy as np
@@ -37,4 +39,5 @@ def to_int8(graph: ov.Model, pixels: Pixels) -> ov.Model:
     import nncf  # takes seconds
 
     one_by_one = nncf.Dataset(pixels[:, np.newaxis])
-    return nncf.quantize(graph, one_by_one, subset_size=len(pixels), fast_bias_correction=True)
+    with redirect_stdout(sys.stderr):  # for its progress bars: they are no part of a command's answer
+        return nncf.quantize(graph, one_by_one, subset_size=len(pixels), fast_bias_correction=True)
