@@ -1,7 +1,8 @@
 """A model on disk: `ROOT/name/version/` with `model.json` and `weights.safetensors`.
 
-A version is written once, in one rename, and never changed. Loading trusts nothing: the manifest must
-fit the schema and its own directory, the weights must hash to what it says and be finite.
+A version is written once, in one rename, and its weights never change; exports may be added beside them.
+Loading trusts nothing: the manifest must fit the schema and its own directory, the weights must hash to
+what it says and be finite.
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ def load(directory: Path) -> Artifact:
 def add_export(directory: Path, export: Export, contents: Mapping[str, bytes]) -> None:
     """Put an export beside a model's weights, in place of an earlier one for the same engine and precision.
 
-    The files go first and `model.json` last, in one rename: a service never sees an export half written.
+    The earlier one leaves `model.json` first and the new one enters it last, each in one rename: whenever
+    this is cut short, the model can be loaded.
     """
     manifest = load_manifest(directory)
     others = [
@@ -100,6 +102,7 @@ def add_export(directory: Path, export: Export, contents: Mapping[str, bytes]) -
         for other in manifest.exports
         if (other.engine, other.precision) != (export.engine, export.precision)
     ]
+    _write_manifest(directory, manifest.model_copy(update={"exports": tuple(others)}))
     for name, data in contents.items():
         _replace(directory / name, data)
     _write_manifest(directory, manifest.model_copy(update={"exports": (*others, export)}))

@@ -16,6 +16,7 @@ Version = Annotated[str, Field(pattern=VERSION_PATTERN)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ExportFile = Annotated[str, Field(pattern=r"^openvino-[a-z0-9]+\.(xml|bin)$")]
 PerChannel = tuple[float, float, float]
+ExportPrecision = Literal["int8", "bf16"]
 
 
 class _Frozen(BaseModel):
@@ -67,7 +68,7 @@ class Export(_Frozen):
     """
 
     engine: Literal["openvino"]
-    precision: Literal["int8", "bf16"]
+    precision: ExportPrecision
     files: dict[ExportFile, Sha256] = Field(description="beside model.json; empty where the weights serve")
     calibration: Calibration
     accuracy: float = Field(ge=0, le=1)

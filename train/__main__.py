@@ -1,4 +1,7 @@
-"""`python -m train`: train, fine-tune, evaluate, import. Exit codes: 0, 1 (one line of why), 2 usage, 130."""
+"""`python -m train`: train, fine-tune, evaluate, export, import.
+
+Exit codes: 0, 1 (one line of why), 2 usage, 130.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from models.catalog import SHIPPED_MODELS
 from models.errors import RotuloModelError
 from models.images import Preprocessing
 from models.manifest import Normalisation
-from train import evaluate, initial, run
+from train import evaluate, export, initial, run
 from train.distributed import join
 from train.errors import TrainError
 from train.import_weights import import_weights
@@ -28,7 +31,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rotulo
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit code."""
-    commands = {"evaluate": _evaluate, "import": _import}
+    commands = {"evaluate": _evaluate, "export": _export, "import": _import}
     command = commands.get(arguments[0], _train) if arguments else _train
     try:
         command(arguments if command is _train else arguments[1:])
@@ -88,7 +91,7 @@ def _train_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m train",
         description="Train a ResNet-18 on a folder or zip of images by class. "
-        "Also: `python -m train evaluate --help`, `python -m train import --help`.",
+        "Also: `python -m train evaluate`, `export` and `import`, each with `--help`.",
     )
     parser.add_argument("recipe", nargs="?", choices=sorted(RECIPES), help="default: finetune, or scratch")
     parser.add_argument(
@@ -134,6 +137,21 @@ def _evaluate(arguments: Sequence[str]) -> None:
         return
     for name, value in figures.items():
         print(f"{name:20} {value:.4f}" if isinstance(value, float) else f"{name:20} {value}")
+
+
+def _export(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m train export")
+    parser.add_argument("--model", required=True, help="a model's name, or its version's directory")
+    parser.add_argument("--data", type=Path, required=True, help="what the model was trained on")
+    parser.add_argument("--precision", choices=("int8", "bf16"), default="int8")
+    parser.add_argument("--models-dir", type=Path, default=SHIPPED_MODELS)
+    _add_cache(parser)
+    given = parser.parse_args(arguments)
+    model = evaluate.find_artifact(given.model, given.models_dir)
+    made = export.export(model, given.precision, given.data, given.cache)
+    for name in ("accuracy", "accuracy_loss", "ece"):
+        print(f"{name:20} {getattr(made, name):.4f}")
+    print(f"{'test accuracy':20} {made.metrics['test']['accuracy']:.4f}\n{model.directory}")
 
 
 def _import(arguments: Sequence[str]) -> None:

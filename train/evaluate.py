@@ -12,7 +12,7 @@ import torch
 from models import artifact
 from models.artifact import Artifact
 from models.catalog import locate
-from models.engines.protocol import Logits
+from models.engines.protocol import Engine, Logits
 from models.engines.torch_engine import TorchEngine
 from models.manifest import Calibration
 from models.predictor import softmax
@@ -51,8 +51,12 @@ def evaluate(model: Artifact, source_path: Path, cache: Path) -> dict[str, Any]:
 
 
 def answer(model: Artifact, images: Images) -> Answers:
-    """Run the network on every image, in the service's engine."""
-    engine = TorchEngine(model, threads=torch.get_num_threads())
+    """The stored weights' answers, in fp32."""
+    return run(TorchEngine(model, threads=torch.get_num_threads()), images)
+
+
+def run(engine: Engine, images: Images) -> Answers:
+    """Run the network on every image, in one of the service's engines."""
     parts = [engine.logits(np.array(images.pixels[at : at + BATCH])) for at in range(0, len(images), BATCH)]
     return Answers(images, np.concatenate(parts))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,21 @@ def split(images: Images, val_fraction: float, test_fraction: float, seed: int) 
         _check_every_class(images, sides, side)
     train, val, test, leaked = (np.flatnonzero(sides == s) for s in ("train", "val", "test", "leaked"))
     return Splits(train, val, test, leaked)
+
+
+def reproduce(images: Images, training: Mapping[str, Any]) -> Splits:
+    """The split that an artifact's `training` records; raises DataError where these images give another."""
+    try:
+        recipe, recorded = training["recipe"], training["data"]
+        fractions = recipe["validation_fraction"], recipe["test_fraction"]
+        seed, expected = recorded["seed"], recorded["content_sha256"]
+    except KeyError as error:
+        raise DataError(f"the model does not record how its images were split: no {error}") from error
+    found = split(images, *fractions, seed)
+    for side, content in found.record(images.digests, seed)["content_sha256"].items():
+        if content != expected.get(side):
+            raise DataError(f"not the images that the model was trained on: its {side} images are others")
+    return found
 
 
 def _draw(images: Images, sides: NDArray[np.str_], side: str, fraction: float, seed: int) -> NDArray[np.str_]:

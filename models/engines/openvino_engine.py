@@ -9,7 +9,8 @@ from models.engines.choice import Precision
 from models.engines.protocol import Logits
 from models.images import Pixels
 
-_HINT = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not quantised
+# Of what is not quantised, which in an int8 export is next to nothing: every layer with weights runs in int8.
+_HINT = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 _TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2, "int8": 1e-4}
 
 

@@ -86,6 +86,14 @@ def test_an_export_is_added_beside_the_weights_and_replaces_its_like(saved: Path
     }
 
 
+def test_an_export_cut_short_leaves_a_model_that_loads(saved: Path) -> None:
+    artifact.add_export(saved, EXPORT, {"openvino-int8.xml": b"graph"})
+    (saved / "openvino-int8.bin").mkdir()  # nothing can be written in its place
+    with pytest.raises(OSError, match=r"openvino-int8\.bin"):
+        artifact.add_export(saved, EXPORT, {"openvino-int8.xml": b"another", "openvino-int8.bin": b"weights"})
+    assert artifact.load(saved).manifest.exports == ()
+
+
 def test_an_export_that_was_altered_is_noticed(saved: Path) -> None:
     artifact.add_export(saved, EXPORT, {"openvino-int8.xml": b"graph"})
     (saved / "openvino-int8.xml").write_bytes(b"grapf")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from train.data import Images
 from train.errors import DataError
-from train.splits import split
+from train.splits import reproduce, split
 
 
 def images(labels: list[int], digests: list[str], sides: list[str | None] | None = None) -> Images:
@@ -79,3 +79,16 @@ def test_the_record_names_the_content_of_each_side() -> None:
     first, other = (split(whole, 0.1, 0.1, seed).record(whole.digests, seed) for seed in (1, 2))
     assert first["images"] == {"train": 123, "val": 12, "test": 15}
     assert first["content_sha256"] != other["content_sha256"]
+
+
+def test_a_recorded_split_is_reproduced_or_refused() -> None:
+    whole = different(20)
+    recipe = {"validation_fraction": 0.1, "test_fraction": 0.2}
+    sides = split(whole, 0.1, 0.2, seed=3)
+    recorded = {"recipe": recipe, "data": sides.record(whole.digests, 3)}
+    again = reproduce(whole, recorded)
+    assert [again.train.tolist(), again.val.tolist()] == [sides.train.tolist(), sides.val.tolist()]
+    with pytest.raises(DataError, match="its train images are others"):
+        reproduce(different(21), recorded)
+    with pytest.raises(DataError, match="does not record"):
+        reproduce(whole, {"data": recorded["data"]})

@@ -1,0 +1,1 @@
+"""How fast it is: `make bench`. Prints Markdown; wants a quiet machine."""

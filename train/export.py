@@ -1,0 +1,106 @@
+"""A model made ready for OpenVINO at a lower precision: quantised, measured, calibrated, written beside it.
+
+Each side of the recorded split has one use: training images give the scales; validation images the accuracy,
+the calibration and so the decision to serve it; test images are only reported on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+import torch
+
+from models import artifact
+from models.artifact import Artifact
+from models.engines import openvino_graph
+from models.engines.openvino_engine import OpenVinoEngine, capabilities
+from models.errors import EngineUnavailable
+from models.manifest import Export, ExportPrecision
+from train import calibrate, data, evaluate, quantize, splits
+from train.data import Images
+from train.errors import DataError
+from train.sources import open_source
+from train.splits import Splits
+
+
+@dataclass(frozen=True)
+class Made:
+    """A graph, the files that hold it (none where the weights do), and how it came about."""
+
+    graph: ov.Model
+    files: dict[str, bytes] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def export(model: Artifact, precision: ExportPrecision, source: Path, cache: Path) -> Export:
+    """Put an export at `precision` into the directory of `model`, in place of an earlier one.
+
+    `source` holds the images that the model was trained on. Raises DataError where they do not give the split
+    that the model records, RunError without NNCF, EngineUnavailable where this CPU lacks the precision.
+    """
+    _check_possible(precision)
+    images = data.load(open_source(source), model.manifest.preprocessing, cache)[0]
+    sides = _recorded_split(model, images)
+    made = _int8(model, images, sides) if precision == "int8" else Made(openvino_graph.build(model))
+    measured = _measured(model, precision, made, images, sides)
+    artifact.add_export(model.directory, measured, made.files)
+    return measured
+
+
+def _check_possible(precision: ExportPrecision) -> None:
+    if precision == "int8":
+        quantize.require_nncf()
+    if precision not in capabilities():  # OpenVINO would run, and we measure, another precision
+        raise EngineUnavailable(f"this processor has no {precision} instructions to measure with")
+
+
+def _recorded_split(model: Artifact, images: Images) -> Splits:
+    if images.classes != model.manifest.classes:
+        raise DataError(f"the images' classes are not the model's, {', '.join(model.manifest.classes)}")
+    return splits.reproduce(images, model.manifest.training)
+
+
+def _int8(model: Artifact, images: Images, sides: Splits) -> Made:
+    chosen = quantize.sample(sides.train)
+    quantised = quantize.to_int8(openvino_graph.build(model), images.pixels[chosen])
+    files = serialised(quantised, "openvino-int8")
+    graph = ov.Core().read_model(*files.values())  # what is measured is what will be read
+    provenance = {"nncf": version("nncf"), "scales_from_images": len(chosen), "seed": quantize.SEED}
+    return Made(graph, files, provenance)
+
+
+def serialised(graph: ov.Model, name: str) -> dict[str, bytes]:
+    """The two files of a graph by name, the .xml first."""
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = [Path(scratch) / f"{name}{suffix}" for suffix in (".xml", ".bin")]
+        ov.serialize(graph, *paths)
+        return {path.name: path.read_bytes() for path in paths}
+
+
+def _measured(
+    model: Artifact, precision: ExportPrecision, made: Made, images: Images, sides: Splits
+) -> Export:
+    """Calibrated on the validation images, for the precision that the model's own threshold was set for."""
+    engine = OpenVinoEngine(made.graph, precision, torch.get_num_threads())
+    validation = evaluate.run(engine, images.take(sides.val))
+    target = model.manifest.metrics["target_precision"]
+    calibration = calibrate.fit(validation.logits, validation.images.labels, target)
+    figures = evaluate.summary(validation, calibration)
+    stored = evaluate.summary(evaluate.answer(model, validation.images), model.manifest.calibration)
+    test = evaluate.summary(evaluate.run(engine, images.take(sides.test)), calibration)
+    return Export(
+        engine="openvino",
+        precision=precision,
+        files={name: hashlib.sha256(content).hexdigest() for name, content in made.files.items()},
+        calibration=calibration,
+        accuracy=figures["accuracy"],
+        accuracy_loss=round(stored["accuracy"] - figures["accuracy"], 6),
+        ece=figures["ece"],
+        metrics={"validation": figures, "test": test, "openvino": version("openvino"), **made.provenance},
+    )
