@@ -70,10 +70,7 @@ class Edge:
 
         endpoint = self._endpoints.get(scope["path"]) if scope["method"] == "POST" else None
         try:
-            self._service.access.admit(scope, state["arrived"])
-            await (endpoint or self.app)(scope, receive, send_marked)
-        except ServiceError as error:
-            await self._refusal(scope, error)(scope, receive, send_marked)
+            await (self._refusal(scope) or endpoint or self.app)(scope, receive, send_marked)
         except Exception:
             # Answered and logged already, with a 500 that says nothing; Starlette raises it once more.
             if status != 500:
@@ -83,10 +80,15 @@ class Edge:
             route = endpoint.route if endpoint else _route(scope)
             self._service.metrics.answered(route, scope["method"], status, seconds)
 
-    def _refusal(self, scope: Scope, error: ServiceError) -> App:
-        if scope["path"] in self._flask_paths:
-            return flask_error_response(error)
-        return problem_response(Request(scope), error)
+    def _refusal(self, scope: Scope) -> App | None:
+        """The answer to whoever may not ask, or not now."""
+        try:
+            self._service.access.admit(scope, scope["state"]["arrived"])
+        except ServiceError as error:
+            if scope["path"] in self._flask_paths:
+                return flask_error_response(error)
+            return problem_response(Request(scope), error)
+        return None
 
     def _marks(self, request_id: bytes) -> Iterable[tuple[bytes, bytes]]:
         yield b"x-request-id", request_id

@@ -17,7 +17,8 @@ No deadline can be set nearer than the timer's longest sleep, so that none is se
 Of uvicorn's internals it needs these attributes (a test reads this list), that `send_400_response` is what
 answers a parser's error, and that the scope keeps the list of headers which the parser filled.
 
-    protocol: _unset_keepalive_if_required cycle headers loop on_body on_headers_complete on_message_begin
+    protocol: _unset_keepalive_if_required _unsupported_upgrade_warning cycle headers loop on_body
+    protocol: on_headers_complete on_message_begin
     protocol: on_message_complete on_response_complete parser pause_writing pipeline resume_writing scope
     protocol: send_400_response server_state timeout_keep_alive timeout_keep_alive_handler
     protocol: timeout_keep_alive_task transport url
@@ -71,7 +72,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _head_by: float | None = None  # when the client must have sent what it owes
     _gone_by: float | None = None  # when the connection is cut, whatever is unsent
     _timer: asyncio.TimerHandle | None = None
-    _undelivered = 0  # bytes fed since the parser last finished a head or gave some body
+    _undelivered = 0  # bytes fed since the parser last gave some body or finished a request
     _in_head = False
     _in_body = False
     _refused = False  # nothing more is read
@@ -104,7 +105,6 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._undelivered = 0  # of the bytes before it, some were of another request
         self._in_head = True
 
     def on_headers_complete(self) -> None:
@@ -114,7 +114,6 @@ class GuardedProtocol(HttpToolsProtocol):
             raise self._fault  # the parser stops, and uvicorn calls send_400_response
         super().on_headers_complete()
         self.headers = []  # for the trailers, which the parser reports alike; the scope keeps its own list
-        self._undelivered = 0
         self._in_head, self._in_body = False, True
 
     def on_body(self, body: bytes) -> None:
@@ -141,6 +140,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         self._refuse(self._fault or MalformedRequest("this is not a request in HTTP/1.1"))
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nothing: an upgrade that is not supported is to be ignored, not warned of."""
 
     def pause_writing(self) -> None:
         super().pause_writing()

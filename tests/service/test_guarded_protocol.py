@@ -167,6 +167,14 @@ def test_a_connection_is_used_again_after_a_body_that_was_answered_early(patient
     assert [response.status for response in responses(received)] == [200, 200]
 
 
+def test_a_connection_is_idle_once_such_a_body_is_complete() -> None:
+    with serve([], header_timeout_seconds=0.2, keep_alive_seconds=1) as live, connected(live) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\n")
+        received = client.recv(65536)
+        client.sendall(b"abc")
+        assert [response.status for response in responses(received + until_closed(client))] == [200]
+
+
 # The bounds of the head.
 
 
@@ -227,24 +235,42 @@ class Discarding(asyncio.Transport):
         return False
 
 
-async def test_trailers_are_not_headers() -> None:
-    """A trailer must not bring an identity that was not checked."""
-    seen: list[Any] = []
+async def received_by_an_application(*pieces: bytes) -> tuple[list[bytes], int]:
+    """The header names and the length of the body, after the pieces arrived one by one."""
+    names: list[bytes] = []
+    size = 0
 
     async def app(scope: Any, receive: Any, _: Any) -> None:
-        while (await receive())["more_body"]:
-            pass
-        seen.extend(name for name, _ in scope["headers"])
+        nonlocal size
+        more = True
+        while more:
+            message = await receive()
+            size += len(message["body"])
+            more = message["more_body"]
+        names.extend(name for name, _ in scope["headers"])
 
-    limits = service.guarded_protocol.ConnectionLimits(60, 2048, 60)
-    protocol = service.guarded_protocol.guarded(limits)(
-        Config(app, ws="none", log_level="critical"), ServerState(), {}
-    )
+    limits = service.guarded_protocol.ConnectionLimits(60, MAX_HEADER_BYTES, 60)
+    config = Config(app, ws="none", log_level="critical")
+    protocol = service.guarded_protocol.guarded(limits)(config, ServerState(), {})
     protocol.connection_made(Discarding())
-    protocol.data_received(POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Api-Key: k\r\n\r\n")
+    for piece in pieces:
+        protocol.data_received(piece)
     await asyncio.gather(*protocol.tasks)
     protocol.connection_lost(None)
-    assert seen == [b"host", b"transfer-encoding"]
+    return names, size
+
+
+async def test_trailers_are_not_headers() -> None:
+    """A trailer must not bring an identity that was not checked."""
+    chunked = POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Api-Key: k\r\n\r\n"
+    assert await received_by_an_application(chunked) == ([b"host", b"transfer-encoding"], 1)
+
+
+async def test_a_body_in_many_pieces_is_not_taken_for_headers() -> None:
+    pieces = [b"x" * (MAX_HEADER_BYTES - 1)] * 10
+    head = POST + b"Content-Length: %d\r\n\r\n" % len(b"".join(pieces))
+    _, size = await received_by_an_application(head, *pieces)
+    assert size == len(b"".join(pieces))
 
 
 # Heads that could be read in two ways.
@@ -313,7 +339,9 @@ def test_garbage_behind_a_request_does_not_become_its_answer(patient: LiveServic
     assert statuses(patient, HEALTH + b"garbage\r\n\r\n") == [200]
 
 
-def test_an_upgrade_that_is_not_supported_is_ignored(patient: LiveService) -> None:
+def test_an_upgrade_that_is_not_supported_is_ignored(
+    patient: LiveService, caplog: pytest.LogCaptureFixture
+) -> None:
     upgrade = b"GET /healthz HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
     with connected(patient) as client:
         client.sendall(upgrade)
@@ -321,6 +349,7 @@ def test_an_upgrade_that_is_not_supported_is_ignored(patient: LiveService) -> No
         client.sendall(HEALTH)
         received += client.recv(65536)
     assert [response.status for response in responses(received)] == [200, 200]
+    assert not caplog.records
 
 
 def test_the_callers_own_request_id_is_in_the_refusal(patient: LiveService) -> None:
@@ -350,7 +379,8 @@ def test_a_client_that_does_not_read_its_answers_is_cut_off(impatient: LiveServi
 
 
 def test_the_service_stops_in_time_with_a_client_that_does_not_read() -> None:
-    with serve([], send_timeout_seconds=0.2) as live, closing(socket.socket()) as client:
+    settings = {"send_timeout_seconds": 0.2, "drain_timeout_seconds": 3600.0}
+    with serve([], **settings) as live, closing(socket.socket()) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", live.port))
         client.settimeout(1)
@@ -359,12 +389,42 @@ def test_the_service_stops_in_time_with_a_client_that_does_not_read() -> None:
         live.stop()
 
 
+async def test_a_closed_connection_with_bytes_unsent_is_cut_off() -> None:
+    """They are too few for the transport to say that it is full."""
+
+    class Stuck(Discarding):
+        closing = False
+        aborted = asyncio.Event()
+
+        def close(self) -> None:
+            self.closing = True
+
+        def is_closing(self) -> bool:
+            return self.closing
+
+        def abort(self) -> None:
+            self.aborted.set()
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
+
+    limits = service.guarded_protocol.ConnectionLimits(0.01, MAX_HEADER_BYTES, 0.01)
+    config = Config(app, ws="none", log_level="critical")
+    protocol = service.guarded_protocol.guarded(limits)(config, ServerState(), {})
+    transport = Stuck()
+    protocol.connection_made(transport)
+    protocol.data_received(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+    await transport.aborted.wait()
+    protocol.connection_lost(None)
+
+
 # What it stands on.
 
 
 async def test_every_internal_of_uvicorn_that_is_used_is_there() -> None:
     used = re.findall(r"^    (protocol|cycle): (.+)$", service.guarded_protocol.__doc__ or "", re.MULTILINE)
-    assert len(used) == 5
+    assert len(used) == 6
 
     async def app(_scope: Any, _receive: Any, _send: Any) -> None: ...
 
