@@ -46,11 +46,14 @@ def greeting(service: Service, url: str) -> str:
         lines.append(f"  {predictor.engine_reason}")
     if service.admin_token.generated:
         lines.append(f"admin token, for this run: {service.admin_token.value}")
+    key = ' -H "X-API-Key: $KEY"' if service.settings.api_keys_file else ""
     sample = shlex.quote(str(SAMPLE))
     lines.append("ask it:")
-    lines += [f"  curl --data-binary @{sample} {url}/v1/models/{name}/predict" for name in service.models]
+    lines += [
+        f"  curl{key} --data-binary @{sample} {url}/v1/models/{name}/predict" for name in service.models
+    ]
     if "cifar10" in service.models:
-        lines.append(f"  curl -F file=@{sample} {url}/predict")
+        lines.append(f"  curl{key} -F file=@{sample} {url}/predict")
     return "\n".join([*lines, f"  {url}/docs in a browser"])
 
 

@@ -47,7 +47,7 @@ def create_app(service: Service) -> Edge:
         f"/v1/models/{name}/predict": PredictEndpoint(service, model)
         for name, model in service.models.items()
     }
-    return Edge(api, endpoints, service)
+    return Edge(api, endpoints, {rule.rule for rule in flask.url_map.iter_rules()}, service)
 
 
 def _mount(api: FastAPI, flask: Flask, adapter: ConcurrentWsgiToAsgi, service: Service) -> None:

@@ -1,4 +1,4 @@
-"""The outermost ASGI layer: request ids, closing connections while draining, and one line of metrics."""
+"""The outermost ASGI layer: request ids, keys and rates, closing while draining, and one line of metrics."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
+from starlette.requests import Request
+
+from service.errors import ServiceError
 from service.limits import App, Message, Receive, Scope, Send
+from service.problems import flask_error_response, problem_response
 from service.wiring import Service
 
 logger = logging.getLogger("rotulo")
@@ -29,12 +33,20 @@ class Endpoint(Protocol):
 class Edge:
     """Wraps the whole application.
 
-    Every response carries `X-Request-Id`: the caller's own where it is short and plain, else a new one.
+    Keys and rates are checked here, before any routing and from the path alone, so that no mount is
+    without them. Every response carries `X-Request-Id`: the caller's own where it is short and plain, else
+    a new one.
     """
 
-    def __init__(self, app: App, endpoints: Mapping[str, Endpoint], service: Service) -> None:
-        """`endpoints` are reached by exact path for POST, without the routing of `app`."""
+    def __init__(
+        self, app: App, endpoints: Mapping[str, Endpoint], flask_paths: Collection[str], service: Service
+    ) -> None:
+        """`endpoints` are reached by exact path for POST, without the routing of `app`.
+
+        What is refused here on `flask_paths` is answered in Flask's shape.
+        """
         self.app = app
+        self._flask_paths = flask_paths
         self._endpoints = endpoints
         self._service = service
 
@@ -43,7 +55,7 @@ class Edge:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = _request_id(scope["headers"])
+        request_id = request_id_of(scope["headers"])
         state = scope.setdefault("state", {})
         state["request_id"] = request_id.decode()
         state["arrived"] = asyncio.get_running_loop().time()
@@ -58,7 +70,7 @@ class Edge:
 
         endpoint = self._endpoints.get(scope["path"]) if scope["method"] == "POST" else None
         try:
-            await (endpoint or self.app)(scope, receive, send_marked)
+            await (self._refusal(scope) or endpoint or self.app)(scope, receive, send_marked)
         except Exception:
             # Answered and logged already, with a 500 that says nothing; Starlette raises it once more.
             if status != 500:
@@ -68,13 +80,24 @@ class Edge:
             route = endpoint.route if endpoint else _route(scope)
             self._service.metrics.answered(route, scope["method"], status, seconds)
 
+    def _refusal(self, scope: Scope) -> App | None:
+        """The answer to whoever may not ask, or not now."""
+        try:
+            self._service.access.admit(scope, scope["state"]["arrived"])
+        except ServiceError as error:
+            if scope["path"] in self._flask_paths:
+                return flask_error_response(error)
+            return problem_response(Request(scope), error)
+        return None
+
     def _marks(self, request_id: bytes) -> Iterable[tuple[bytes, bytes]]:
         yield b"x-request-id", request_id
         if self._service.drain.begun:
             yield b"connection", b"close"
 
 
-def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The caller's own id, or a new one."""
     for name, value in headers:
         if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
             return value

@@ -3,9 +3,12 @@
 ServiceError
 ├── MalformedRequest        400  the request cannot be understood
 ├── NotAuthorized           401  no valid admin token
-├── SlowClient              408  the body did not arrive in time
+│   └── KeyRequired         401  no valid API key
+├── SlowClient              408  the request did not arrive in time
 ├── BodyTooLarge            413  more bytes than the limit
 ├── UnsupportedEncoding     415  a compressed body
+├── TooManyRequests         429  more than this caller may send
+├── HeadersTooLarge         431  a request line or headers over the limit
 ├── ClientLeft              499  nobody is there to read the answer (for logs and metrics only)
 ├── Overloaded              503  a bound on memory or decoding is reached
 └── Draining                503  the service is stopping
@@ -34,11 +37,19 @@ class MalformedRequest(ServiceError):
 
 
 class NotAuthorized(ServiceError):
-    """The credentials are missing or wrong."""
+    """The credentials are missing or wrong; `challenge` is what WWW-Authenticate asks for."""
+
+    challenge = "Bearer"
+
+
+class KeyRequired(NotAuthorized):
+    """Keys are on, and none that is valid was sent."""
+
+    challenge = "ApiKey"
 
 
 class SlowClient(ServiceError):
-    """The body took longer than it may."""
+    """The headers or the body took longer than they may."""
 
 
 class BodyTooLarge(ServiceError):
@@ -47,6 +58,18 @@ class BodyTooLarge(ServiceError):
 
 class UnsupportedEncoding(ServiceError):
     """The body has a Content-Encoding."""
+
+
+class TooManyRequests(ServiceError):
+    """This caller has used up its rate."""
+
+    def __init__(self, message: str, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class HeadersTooLarge(ServiceError):
+    """The request line and the headers exceed the limit."""
 
 
 class ClientLeft(ServiceError):
@@ -75,6 +98,7 @@ class Problem:
 PROBLEMS: Mapping[type[Exception], Problem] = {
     MalformedRequest: Problem(400, "malformed-request", "The request could not be understood"),
     NotAuthorized: Problem(401, "not-authorized", "Credentials are missing or wrong"),
+    KeyRequired: Problem(401, "not-authorized", "Credentials are missing or wrong"),
     model.UnknownModel: Problem(404, "unknown-model", "No such model"),
     SlowClient: Problem(408, "slow-client", "The request took too long to arrive", closes=True),
     BodyTooLarge: Problem(413, "body-too-large", "The request body is too large", closes=True),
@@ -82,6 +106,8 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     UnsupportedEncoding: Problem(415, "unsupported-encoding", "The body's encoding is not supported"),
     model.UnsupportedImage: Problem(415, "unsupported-image", "The image type is not supported"),
     model.UndecodableImage: Problem(422, "undecodable-image", "The image cannot be decoded"),
+    TooManyRequests: Problem(429, "too-many-requests", "The caller's rate is used up"),
+    HeadersTooLarge: Problem(431, "headers-too-large", "The request headers are too large", closes=True),
     ClientLeft: Problem(499, "client-left", "The client left"),
     Overloaded: Problem(503, "overloaded", "Too much work at once"),
     queue.QueueFull: Problem(503, "overloaded", "Too much work at once", hides_detail=True),
@@ -94,6 +120,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
 }
 INTERNAL_ERROR = Problem(500, "internal-error", "Internal error", hides_detail=True)
 
+COME_BACK = (429, 503)  # the statuses that say when
 DEFAULT_RETRY_AFTER_SECONDS = 1.0
 
 
@@ -115,10 +142,10 @@ def headers_of(error: BaseException) -> dict[str, str]:
     """Headers that belong to the status: Retry-After in whole seconds, the challenge, the closing."""
     problem = problem_of(error)
     headers = {}
-    if problem.status == 503:
+    if problem.status in COME_BACK:
         headers["Retry-After"] = str(max(1, math.ceil(retry_after_seconds(error))))
-    if problem.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, NotAuthorized):
+        headers["WWW-Authenticate"] = error.challenge
     if problem.closes:
         headers["Connection"] = "close"
     return headers
@@ -137,7 +164,7 @@ def problem_body(error: BaseException, request_id: str) -> dict[str, Any]:
         **plain_problem(problem.status, problem.title, detail_of(error), request_id),
         "type": f"urn:rotulo:problem:{problem.kind}",
     }
-    if problem.status == 503:
+    if problem.status in COME_BACK:
         body["retry_after_ms"] = round(retry_after_seconds(error) * 1000)
     return body
 

@@ -6,7 +6,6 @@ import logging
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
-from starlette.responses import JSONResponse
 from werkzeug.exceptions import HTTPException
 
 from service.budget import budget_of
@@ -14,6 +13,7 @@ from service.disconnect import cancelled_when_client_leaves
 from service.errors import PROBLEMS, MalformedRequest, detail_of, headers_of, problem_of
 from service.flask_adapter import RECEIVE_KEY, SCOPE_KEY, ConcurrentWsgiToAsgi
 from service.limits import Receive, Scope, Send
+from service.problems import flask_error_response
 from service.wiring import Classified, ServedModel, Service
 
 logger = logging.getLogger("rotulo")
@@ -37,8 +37,7 @@ class FlaskRoute:
                 self._service.model(self._model).admit(budget_of(scope))
             await self._adapter(scope, receive, send)
         except tuple(PROBLEMS) as error:
-            response = JSONResponse({"error": detail_of(error)}, problem_of(error).status, headers_of(error))
-            await response(scope, receive, send)
+            await flask_error_response(error)(scope, receive, send)
 
 
 def flask_app(service: Service) -> Flask:

@@ -30,6 +30,7 @@ class Metrics(Observer):
         ProcessCollector(registry=self._registry)
         self._requests = self._counter("http_requests", "HTTP requests answered", "route", "method", "status")
         self._http_seconds = self._histogram("http_request_seconds", "first byte in, last byte out", "route")
+        self._cut = self._counter("connections_refused", "requests refused before they were read", "reason")
         self._batch_size = self._histogram("batch_size", "images in a batch", "model", buckets=_SIZES)
         self._closed = self._counter("batches_closed", "batches by why they closed", "model", "reason")
         self._queue_seconds = self._histogram("queue_wait_seconds", "an image's wait in the line", "model")
@@ -47,6 +48,10 @@ class Metrics(Observer):
         """One HTTP request is done."""
         self._requests.labels(route, method, status).inc()
         self._http_seconds.labels(route).observe(seconds)
+
+    def connection_refused(self, reason: str) -> None:
+        """A connection ended below the application: slow, oversized or malformed."""
+        self._cut.labels(reason).inc()
 
     def batch_formed(self, name: str, size: int, reason: str, queue_seconds: Sequence[float]) -> None:
         self._batch_size.labels(name).observe(size)

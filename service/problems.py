@@ -7,7 +7,7 @@ import logging
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
-from service.errors import headers_of, plain_problem, problem_body
+from service.errors import detail_of, headers_of, plain_problem, problem_body, problem_of
 
 logger = logging.getLogger("rotulo")
 
@@ -21,6 +21,11 @@ def problem_response(request: Request, error: Exception) -> JSONResponse:
     if body["status"] == 500:
         logger.error("request %s failed", request_id, exc_info=error)
     return JSONResponse(body, body["status"], headers_of(error), media_type=CONTENT_TYPE)
+
+
+def flask_error_response(error: Exception) -> JSONResponse:
+    """The shape of the Flask routes, for what is refused before Flask."""
+    return JSONResponse({"error": detail_of(error)}, problem_of(error).status, headers_of(error))
 
 
 def http_problem_response(request: Request, error: Exception) -> JSONResponse:

@@ -11,6 +11,7 @@ from types import FrameType
 import uvicorn
 
 from service.app import create_app
+from service.guarded_protocol import ConnectionLimits, guarded
 from service.wiring import Service
 
 # Between closing the listener and closing idle connections: what the kernel had accepted is still read.
@@ -30,7 +31,8 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            self._when_listening(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+            scheme = "https" if self.config.is_ssl else "http"
+            self._when_listening(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Not captured as uvicorn would, which raises the signal again: a drained service exits with 0."""
@@ -50,16 +52,27 @@ class Server(uvicorn.Server):
 
 def _config(service: Service) -> uvicorn.Config:
     settings = service.settings
+    limits = ConnectionLimits(
+        settings.header_timeout_seconds,
+        settings.max_header_bytes,
+        settings.send_timeout_seconds,
+        service.metrics.connection_refused,
+    )
     return uvicorn.Config(
         create_app(service),
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=guarded(limits),
         ws="none",
         log_level=settings.log_level,
         access_log=False,
         server_header=False,
+        # uvicorn's own default believes whatever runs on this host.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
+        ssl_certfile=settings.ssl_certfile,
+        ssl_keyfile=settings.ssl_keyfile,
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=math.ceil(settings.drain_timeout_seconds),
         # Otherwise a back-to-back request inherits the context of the one before (asgiref #491).

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import ssl
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from models.catalog import SHIPPED_MODELS
 from service.cpus import available_cpus
+from service.rates import Rate
 
 PREFIX = "ROTULO_"
 
@@ -58,6 +61,15 @@ class Settings(BaseSettings):
     body_timeout_seconds: float = Field(
         default=30, gt=0, le=3600, description="how long a request body may take to arrive"
     )
+    header_timeout_seconds: float = Field(
+        default=10, gt=0, le=3600, description="how long a request's headers may take to arrive"
+    )
+    max_header_bytes: int = Field(
+        default=32_768, ge=1024, le=1_048_576, description="request line and headers together"
+    )
+    send_timeout_seconds: float = Field(
+        default=30, gt=0, le=3600, description="how long a client may leave its answer unread"
+    )
     max_pixels: int = Field(default=25_000_000, ge=1, description="largest image, width times height")
     max_images: int = Field(default=64, ge=1, le=10_000, description="images in one request")
     drain_grace_seconds: float = Field(
@@ -72,6 +84,20 @@ class Settings(BaseSettings):
     admin_token: Annotated[SecretStr, Field(min_length=16)] | None = Field(
         default=None, description="bearer token of /shutdown; one is generated where none is set"
     )
+    api_keys_file: Path | None = Field(
+        default=None, description="file of name:key or name:sha256:hex lines; X-API-Key is asked for then"
+    )
+    metrics_need_key: bool = Field(default=False, description="ask for a key on /metrics too")
+    rate_limit: str | None = Field(
+        default=None, description="requests of one key, or else one address, like 100/second"
+    )
+    trusted_proxies: str = Field(
+        default="", description="addresses or networks, by comma, whose X-Forwarded-For is believed"
+    )
+    ssl_certfile: Path | None = Field(default=None, description="certificate chain in PEM; turns TLS on")
+    ssl_keyfile: Path | None = Field(
+        default=None, validate_default=True, description="its private key, where not in the same file"
+    )
     log_level: str = Field(
         default="info", pattern=r"^(debug|info|warning|error)$", description="debug, info, warning or error"
     )
@@ -82,6 +108,38 @@ class Settings(BaseSettings):
         if value < info.data.get("max_body_bytes", 0):
             raise ValueError("must be at least max_body_bytes, or the largest bodies are always refused")
         return value
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _is_a_rate(cls, value: str | None) -> str | None:
+        if value is not None:
+            Rate.parse(value)
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_addresses(cls, value: str) -> str:
+        networks = [part.strip() for part in value.split(",") if part.strip()]
+        return ",".join(str(ipaddress.ip_network(network)) for network in networks)
+
+    @field_validator("ssl_keyfile")
+    @classmethod
+    def _fits_the_certificate(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        certificate = info.data.get("ssl_certfile")
+        if certificate is None and value is not None:
+            raise ValueError("needs ssl_certfile beside it")
+        if certificate is not None:
+            _try_to_load(certificate, value)
+        return value
+
+
+def _try_to_load(certificate: Path, key: Path | None) -> None:
+    """Before the models are; an encrypted key would make uvicorn ask for its password on the terminal."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except OSError as error:  # ssl.SSLError is one
+        reason = error.strerror or error
+        raise ValueError(f"{certificate} with {key or 'the key in it'} cannot be used: {reason}") from error
 
 
 def read_settings(arguments: Sequence[str]) -> Settings:

@@ -15,6 +15,7 @@ from models.engines.choice import Wish
 from models.errors import BadArtifact, UnknownModel
 from models.images import Pixels
 from models.predictor import Prediction, Predictor
+from service.access import access_of
 from service.auth import AdminToken
 from service.budget import Budget
 from service.decoding import Decoder
@@ -105,6 +106,7 @@ class Service:
         self.admin_token = AdminToken(
             settings.admin_token.get_secret_value() if settings.admin_token else None
         )
+        self.access = access_of(settings)
         self.drain = Drain(settings.drain_grace_seconds)
         self._device = Device(settings.device)
         self._decoder = Decoder(settings.threads, settings.max_waiting)

@@ -88,7 +88,12 @@ def serve(predictors: Sequence[Predictor], **settings: Any) -> Iterator[LiveServ
     service = Service(Settings(**{**defaults, **settings}), predictors)
     listening: SimpleQueue[str] = SimpleQueue()
     server = Server(service, listening.put)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), name="live-service")
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+            runner.run(server.serve())
+
+    thread = threading.Thread(target=run, name="live-service")
     thread.start()
 
     def stop() -> None:
