@@ -34,6 +34,6 @@ def http_problem_response(request: Request, error: Exception) -> JSONResponse:
 
 def _answer(request: Request, problem: dict[str, Any], headers: Mapping[str, str] | None) -> JSONResponse:
     """A problem document (RFC 9457), or `{"error"}` where the path is of the Open Inference Protocol."""
-    if request.scope["path"].startswith("/v2"):
+    if f"{request.scope['path']}/".startswith("/v2/"):
         return JSONResponse({"error": problem["detail"]}, problem["status"], headers)
     return JSONResponse(problem, problem["status"], headers, media_type=CONTENT_TYPE)
