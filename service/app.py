@@ -12,6 +12,7 @@ from flask import Flask
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from service.contract import describe
 from service.edge import Edge
 from service.errors import PROBLEMS, MalformedRequest
 from service.flask_adapter import ConcurrentWsgiToAsgi
@@ -41,6 +42,7 @@ def create_app(service: Service) -> Edge:
     api.include_router(predict_routes(service))
     api.include_router(v2_routes(service))
     _mount(api, flask, adapter, service)
+    describe(api)
     for kind in (*PROBLEMS, Exception):
         api.add_exception_handler(kind, problem_response)
     api.add_exception_handler(HTTPException, http_problem_response)

@@ -8,6 +8,9 @@ from typing import Any, Literal
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
+from service.payloads import EXAMPLE_IMAGE, example
+from service.v2_responses import OUTPUTS, input_descriptions, output_descriptions
+
 
 def _version() -> str:
     try:
@@ -19,6 +22,8 @@ def _version() -> str:
 class MetadataPayload(BaseModel):
     """The server."""
 
+    model_config = example({"name": "rotulo", "version": _version(), "extensions": ["binary_tensor_data"]})
+
     name: str = "rotulo"
     version: str = _version()
     extensions: list[str] = ["binary_tensor_data"]
@@ -27,11 +32,15 @@ class MetadataPayload(BaseModel):
 class LivePayload(BaseModel):
     """The process answers."""
 
+    model_config = example({"live": True})
+
     live: Literal[True] = True
 
 
 class ReadyPayload(BaseModel):
     """Requests are welcome."""
+
+    model_config = example({"ready": True})
 
     ready: Literal[True] = True
 
@@ -47,6 +56,16 @@ class TensorMetadataPayload(BaseModel):
 class ModelMetadataPayload(BaseModel):
     """What a model takes, one of the inputs per request, and what it gives."""
 
+    model_config = example(
+        {
+            "name": "cifar10",
+            "versions": ["1"],
+            "platform": "openvino int8 on CPU",
+            "inputs": input_descriptions(32),
+            "outputs": output_descriptions(10),
+        }
+    )
+
     name: str
     versions: list[str]
     platform: str = Field(description="what runs the network")
@@ -60,7 +79,6 @@ class BinaryOrJson(Response):
     media_type = "application/json"
 
 
-_NAMES = ["label", "index", "confidence", "probabilities", "uncertain"]
 _TENSOR: dict[str, Any] = {
     "type": "object",
     "required": ["name", "datatype", "shape"],
@@ -93,7 +111,7 @@ _REQUEST: dict[str, Any] = {
                 "type": "object",
                 "required": ["name"],
                 "properties": {
-                    "name": {"enum": _NAMES},
+                    "name": {"enum": list(OUTPUTS)},
                     "parameters": {"type": "object", "properties": {"binary_data": {"type": "boolean"}}},
                 },
             },
@@ -114,7 +132,7 @@ _RESPONSE: dict[str, Any] = {
 }
 _ASKED = {
     "id": "42",
-    "inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["/9j/4AAQSkZJRg=="]}],
+    "inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": [EXAMPLE_IMAGE]}],
     "outputs": [{"name": "label"}, {"name": "confidence"}],
 }
 _ANSWERED = {
