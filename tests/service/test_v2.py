@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -349,9 +350,15 @@ def test_a_full_line_refuses_at_once_and_says_when_to_come_back(images: list[byt
         second = pool.submit(ask, held, one_image(images[0]))
         held.wait_for_metric(1, "rotulo_waiting", model="cifar10")
         refused = ask(held, one_image(images[0]))
+        with contextlib.closing(held.connection()) as connection:
+            connection.putrequest("POST", INFER)
+            connection.putheader("Content-Length", "1000")
+            connection.endheaders()  # and not one byte of the body: it is not waited for
+            before_the_body = connection.getresponse().status
         engine.release.set()
         assert [first.result().status, second.result().status] == [200, 200]
     assert_error(refused, 503)
+    assert before_the_body == 503
     assert int(refused.headers["retry-after"]) >= 1
 
 
