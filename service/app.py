@@ -12,6 +12,7 @@ from flask import Flask
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from service.contract import describe
 from service.edge import Edge
 from service.errors import PROBLEMS, MalformedRequest
 from service.flask_adapter import ConcurrentWsgiToAsgi
@@ -19,6 +20,7 @@ from service.flask_routes import MODEL_OF, FlaskRoute, flask_app
 from service.health_routes import health_routes
 from service.predict_routes import PredictEndpoint, predict_routes
 from service.problems import http_problem_response, problem_response
+from service.v2_routes import v2_routes
 from service.wiring import Service
 
 
@@ -38,7 +40,9 @@ def create_app(service: Service) -> Edge:
     api = FastAPI(title="Rótulo", description=__doc__, version="1", lifespan=lifespan)
     api.include_router(health_routes(service))
     api.include_router(predict_routes(service))
+    api.include_router(v2_routes(service))
     _mount(api, flask, adapter, service)
+    describe(api)
     for kind in (*PROBLEMS, Exception):
         api.add_exception_handler(kind, problem_response)
     api.add_exception_handler(HTTPException, http_problem_response)

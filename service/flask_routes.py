@@ -90,8 +90,10 @@ def _category(model: ServedModel, result: Classified | Exception) -> dict[str, A
     }
 
 
-def _http_error(error: HTTPException) -> tuple[Response, int]:
-    return jsonify(error=error.name), error.code or 500
+def _http_error(error: HTTPException) -> tuple[Response, int, dict[str, str]]:
+    # Its own headers, such as Allow with a 405, but for those of the page that the JSON replaces.
+    headers = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
+    return jsonify(error=error.name), error.code or 500, headers
 
 
 def _error(error: Exception) -> tuple[Response, int, dict[str, str]]:

@@ -5,13 +5,45 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from batching import Answered, BatchPolicy, LatencyPoint
 from models.predictor import Prediction, Predictor
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 _DIGITS = 6
+
+# One pixel, so that the examples of the API page are answered as they stand.
+EXAMPLE_IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mM4UaEBAAN0AWn1BwN7AAAAAElFTkSuQmCC"
+_PREDICTION = {
+    "label": "cat",
+    "index": 3,
+    "confidence": 0.97,
+    "uncertain": False,
+    "top": [{"label": "cat", "index": 3, "confidence": 0.97}],
+}
+_MODEL = {
+    "name": "cifar10",
+    "version": "1",
+    "classes": ["airplane", "automobile"],
+    "input_size": 32,
+    "resize": "stretch",
+    "engine": "openvino int8 on CPU",
+    "engine_reason": "the fastest whose loss of accuracy is allowed",
+    "latency_target_ms": 1000.0,
+    "max_batch_size": 32,
+    "max_waiting": 1024,
+    "latency": [{"size": 1, "typical_seconds": 0.002, "p99_seconds": 0.004}],
+    "calibration": {"temperature": 1.1, "uncertain_below": 0.6},
+    "metrics": {"accuracy": 0.9},
+    "training": {"seed": 1},
+    "weights_sha256": "0" * 64,
+}
+
+
+def example(value: dict[str, Any]) -> ConfigDict:
+    """A payload's `model_config`, with an example for the API page."""
+    return ConfigDict(json_schema_extra={"examples": [value]})
 
 
 class ClassProbability(BaseModel):
@@ -35,6 +67,8 @@ class PredictionPayload(BaseModel):
 class AnswerPayload(PredictionPayload):
     """The answer to a request with one image."""
 
+    model_config = example({"model": "cifar10", "version": "1", **_PREDICTION})
+
     model: str
     version: str
 
@@ -47,6 +81,8 @@ class FailedPayload(BaseModel):
 
 class AnswersPayload(BaseModel):
     """The answer to a request with several images, in their order."""
+
+    model_config = example({"model": "cifar10", "version": "1", "predictions": [_PREDICTION]})
 
     model: str
     version: str
@@ -63,6 +99,8 @@ class LatencyPayload(BaseModel):
 
 class ModelPayload(BaseModel):
     """A model that is being served."""
+
+    model_config = example(_MODEL)
 
     name: str
     version: str
@@ -83,6 +121,8 @@ class ModelPayload(BaseModel):
 
 class ModelsPayload(BaseModel):
     """Every model that is being served."""
+
+    model_config = example({"models": [_MODEL]})
 
     models: list[ModelPayload]
 

@@ -13,6 +13,7 @@ from service.disconnect import cancelled_when_client_leaves
 from service.errors import MalformedRequest, problem_body
 from service.limits import Receive, Scope, Send
 from service.payloads import (
+    EXAMPLE_IMAGE,
     AnswerPayload,
     AnswersPayload,
     ModelPayload,
@@ -51,7 +52,10 @@ _REQUEST_BODY = {
                     "image": {"type": "string", "contentEncoding": "base64"},
                     "images": {"type": "array", "items": {"type": "string", "contentEncoding": "base64"}},
                 },
-            }
+                "oneOf": [{"required": ["image"]}, {"required": ["images"]}],
+                "additionalProperties": False,
+            },
+            "example": {"image": EXAMPLE_IMAGE},
         },
     },
 }

@@ -1,8 +1,10 @@
-"""An exception -> the response of the native routes."""
+"""An exception -> the response of the native routes, or of the Open Inference Protocol under `/v2`."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
@@ -15,12 +17,12 @@ CONTENT_TYPE = "application/problem+json"
 
 
 def problem_response(request: Request, error: Exception) -> JSONResponse:
-    """A problem document (RFC 9457); what is our fault is logged with the request's id."""
+    """What is our fault is logged with the request's id."""
     request_id = request.state.request_id
     body = problem_body(error, request_id)
     if body["status"] == 500:
         logger.error("request %s failed", request_id, exc_info=error)
-    return JSONResponse(body, body["status"], headers_of(error), media_type=CONTENT_TYPE)
+    return _answer(request, body, headers_of(error))
 
 
 def flask_error_response(error: Exception) -> JSONResponse:
@@ -32,4 +34,11 @@ def http_problem_response(request: Request, error: Exception) -> JSONResponse:
     """What Starlette itself refuses: 404, 405."""
     status, detail = getattr(error, "status_code", 500), getattr(error, "detail", "")
     body = plain_problem(status, detail, detail, request.state.request_id)
-    return JSONResponse(body, status, getattr(error, "headers", None), media_type=CONTENT_TYPE)
+    return _answer(request, body, getattr(error, "headers", None))
+
+
+def _answer(request: Request, problem: dict[str, Any], headers: Mapping[str, str] | None) -> JSONResponse:
+    """A problem document (RFC 9457), or `{"error"}` where the path is of the Open Inference Protocol."""
+    if f"{request.scope['path']}/".startswith("/v2/"):
+        return JSONResponse({"error": problem["detail"]}, problem["status"], headers)
+    return JSONResponse(problem, problem["status"], headers, media_type=CONTENT_TYPE)

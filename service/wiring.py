@@ -95,6 +95,17 @@ class ServedModel:
         )
         return [_answer_or_their_error(result) for result in results]
 
+    async def decode(self, data: bytes) -> Pixels:
+        """One encoded image -> uint8 (size, size, 3); raises ImageError or Overloaded."""
+        return await self._decoder.decode(self.predictor, data)
+
+    async def answer(self, pixels: Pixels, budget: Budget) -> Prediction:
+        """One image that is decoded already: uint8 (size, size, 3). Raises what `Batcher.submit` raises."""
+        answered = await self.batcher.submit(
+            pixels, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds
+        )
+        return answered.value
+
 
 class Service:
     """What the routes work with."""

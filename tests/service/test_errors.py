@@ -12,24 +12,39 @@ import batching.errors
 import models.errors
 import service.errors
 from service.errors import PROBLEMS, detail_of, headers_of, problem_body, problem_of
+from tests.test_architecture import PACKAGES, sources
 
-# Raised before anything is served: the process ends with the message, no response exists.
-BEFORE_SERVING = {models.errors.BadArtifact, models.errors.EngineUnavailable}
+# Why no response can ever carry these.
+NEVER_ANSWERED = {
+    models.errors.RotuloModelError: "a base class: only its subclasses are raised",
+    models.errors.ImageError: "a base class: only its subclasses are raised",
+    batching.errors.BatchingError: "a base class: only its subclasses are raised",
+    service.errors.ServiceError: "a base class: only its subclasses are raised",
+    models.errors.BadArtifact: "raised before anything is served: the process ends with the message",
+    models.errors.EngineUnavailable: "raised before anything is served: the process ends with the message",
+}
 
 
-def defined(module: ModuleType) -> list[type[Exception]]:
-    """The module's own exceptions that are raised themselves, not only through a subclass."""
-    found = [
+def defined(module: ModuleType) -> set[type[Exception]]:
+    """The module's own exceptions."""
+    return {
         value
         for value in vars(module).values()
         if inspect.isclass(value) and issubclass(value, Exception) and value.__module__ == module.__name__
-    ]
-    return [value for value in found if not value.__subclasses__() or value in PROBLEMS]
+    }
 
 
-@pytest.mark.parametrize("module", [batching.errors, models.errors, service.errors], ids=str)
-def test_every_exception_of_the_project_is_in_the_table(module: ModuleType) -> None:
-    assert set(defined(module)) - BEFORE_SERVING <= set(PROBLEMS)
+def test_every_exception_of_the_project_has_one_status_or_a_reason_to_have_none() -> None:
+    modules = (batching.errors, models.errors, service.errors)
+    assert set().union(*map(defined, modules)) == {*PROBLEMS, *NEVER_ANSWERED}
+    assert not set(PROBLEMS) & set(NEVER_ANSWERED)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, why in NEVER_ANSWERED.items() if "base class" in why])
+def test_a_base_class_is_raised_nowhere(kind: type[Exception]) -> None:
+    assert kind.__subclasses__()
+    for path in (path for package in PACKAGES for path in sources(package)):
+        assert f"raise {kind.__name__}(" not in path.read_text(), path
 
 
 def test_what_is_not_in_the_table_is_our_fault_and_says_nothing() -> None:

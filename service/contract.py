@@ -1,0 +1,151 @@
+"""The OpenAPI document: what FastAPI knows of its routes, with every error response and the Flask routes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from copy import deepcopy
+from typing import Any
+
+from fastapi import FastAPI
+
+import batching.errors as queue
+import models.errors as model
+from service.budget import MAX_TIMEOUT_MS
+from service.errors import (
+    PROBLEMS,
+    BodyTooLarge,
+    Draining,
+    MalformedRequest,
+    NotAuthorized,
+    Overloaded,
+    Problem,
+    SlowClient,
+    UnsupportedEncoding,
+)
+from service.flask_schema import FLASK_OPERATIONS, SECURITY_SCHEMES
+from service.problems import CONTENT_TYPE
+
+Errors = tuple[type[Exception], ...]
+
+_BODY: Errors = (MalformedRequest, SlowClient, BodyTooLarge, UnsupportedEncoding, Overloaded)
+_LINE: Errors = (queue.QueueFull, queue.BatcherClosed, queue.DeadlineExceeded, queue.BatchFailed)
+_IMAGE: Errors = (model.ImageTooLarge, model.UnsupportedImage, model.UndecodableImage)
+_CLASSIFY: Errors = (*_BODY, *_LINE, *_IMAGE, model.UnknownModel)
+
+# Path -> what can go wrong there; every path that is described has an entry.
+ERRORS: dict[str, Errors] = {
+    "/healthz": (),
+    "/readyz": (),  # its 503 is no problem document: probes read the status alone
+    "/metrics": (),
+    "/v1/models": (),
+    "/v1/models/{model}": (model.UnknownModel,),
+    "/v1/models/{model}/predict": _CLASSIFY,
+    "/v2": (),
+    "/v2/health/live": (),
+    "/v2/health/ready": (Draining,),
+    "/v2/models/{model}": (model.UnknownModel,),
+    "/v2/models/{model}/ready": (model.UnknownModel, Draining),
+    "/v2/models/{model}/infer": _CLASSIFY,
+    "/v2/models/{model}/versions/{version}": (model.UnknownModel,),
+    "/v2/models/{model}/versions/{version}/ready": (model.UnknownModel, Draining),
+    "/v2/models/{model}/versions/{version}/infer": _CLASSIFY,
+    "/predict": _CLASSIFY,
+    "/shutdown": (NotAuthorized, *_BODY),
+}
+
+_PROBLEM = {
+    "type": "object",
+    "description": "A problem document (RFC 9457).",
+    "required": ["type", "title", "status", "detail", "request_id"],
+    "properties": {
+        "type": {"type": "string", "description": "stable: urn:rotulo:problem:..., or about:blank"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "request_id": {"type": "string", "description": "to quote; as in the header X-Request-Id"},
+        "retry_after_ms": {"type": "integer", "minimum": 0, "description": "with 503: when to come back"},
+    },
+}
+_ERROR = {
+    "type": "object",
+    "description": "An error in the shape of the Open Inference Protocol and of the old Flask services.",
+    "required": ["error"],
+    "properties": {"error": {"type": "string"}},
+}
+_TIMEOUT = {
+    "name": "X-Timeout-Ms",
+    "in": "header",
+    "required": False,
+    "description": "how long the caller waits, from the arrival of the request",
+    "schema": {"type": "integer", "minimum": 1, "maximum": MAX_TIMEOUT_MS},
+}
+_HEADERS: dict[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
+    503: {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}},
+}
+
+
+def describe(api: FastAPI) -> None:
+    """Make `api.openapi()` tell the whole contract."""
+    generate = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = generate()
+        if "Problem" not in schema["components"]["schemas"]:  # FastAPI keeps what it generated
+            _complete(schema)
+        return schema
+
+    api.openapi = openapi  # type: ignore[method-assign]
+
+
+def _complete(schema: dict[str, Any]) -> None:
+    schema["paths"].update(deepcopy(FLASK_OPERATIONS))
+    schemas = schema["components"]["schemas"]
+    # FastAPI's own 422 never leaves this service: a wrong parameter is a malformed request.
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas.update(Problem=_PROBLEM, Error=_ERROR)
+    schema["components"]["securitySchemes"] = SECURITY_SCHEMES
+    for path, operations in schema["paths"].items():
+        native = path.startswith(("/v1", "/healthz", "/readyz", "/metrics"))
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+            operation["responses"].update(error_responses(ERRORS.get(path, ()), native))
+            if ERRORS.get(path) == _CLASSIFY:
+                operation["parameters"] = [*operation.get("parameters", ()), _TIMEOUT]
+
+
+def error_responses(errors: Errors, native: bool) -> dict[str, Any]:
+    """OpenAPI's responses for these exceptions: problem documents, or `{"error"}` where not native."""
+    by_status: dict[int, dict[str, Problem]] = defaultdict(dict)
+    for problem in (PROBLEMS[kind] for kind in errors):
+        by_status[problem.status][problem.kind] = problem
+    return {
+        str(status): {
+            "description": "; ".join(problem.title for problem in problems.values()),
+            "content": _content(problems.values(), native),
+            **({"headers": _HEADERS[status]} if status in _HEADERS else {}),
+        }
+        for status, problems in sorted(by_status.items())
+    }
+
+
+def _content(problems: Iterable[Problem], native: bool) -> dict[str, Any]:
+    examples = {
+        problem.kind: {"value": _example(problem) if native else {"error": problem.title}}
+        for problem in problems
+    }
+    schema = {"$ref": "#/components/schemas/Problem" if native else "#/components/schemas/Error"}
+    return {CONTENT_TYPE if native else "application/json": {"schema": schema, "examples": examples}}
+
+
+def _example(problem: Problem) -> dict[str, Any]:
+    return {
+        "type": f"urn:rotulo:problem:{problem.kind}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.title,
+        "request_id": "0b9c3f0e6f5c4c0f9d8d1f6f6f3a2b1c",
+        **({"retry_after_ms": 120} if problem.status == 503 else {}),
+    }

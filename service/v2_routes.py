@@ -1,0 +1,167 @@
+"""The Open Inference Protocol (version 2, REST), as the clients of KServe and Triton speak it.
+
+A request holds one input: encoded images in `image`, or `pixels` at the network's own size. The protocol has
+no error for one element of a tensor, so a bad image fails its whole request, which says which one it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Path, Request
+from fastapi.responses import Response
+
+from models.errors import ImageError, UnknownModel
+from models.images import Pixels
+from service.budget import Budget, budget_of
+from service.disconnect import cancelled_when_client_leaves
+from service.errors import Draining
+from service.v2_requests import InferRequest, InputLimits, read_request
+from service.v2_responses import input_descriptions, output_descriptions, output_tensors, write_response
+from service.v2_schema import (
+    INFER,
+    BinaryOrJson,
+    LivePayload,
+    MetadataPayload,
+    ModelMetadataPayload,
+    ReadyPayload,
+)
+from service.wiring import ServedModel, Service
+
+HEADER_LENGTH = "Inference-Header-Content-Length"
+
+ModelName = Annotated[str, Path(description="a name from GET /v1/models")]
+Version = Annotated[str, Path(description="one of the model's versions")]
+
+_Result = TypeVar("_Result")
+_Find = Callable[..., Awaitable[ServedModel]]
+
+
+def v2_routes(service: Service) -> APIRouter:
+    """The routes over `service`."""
+    router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
+
+    async def newest(model: ModelName) -> ServedModel:
+        return service.model(model)
+
+    async def of_version(model: ModelName, version: Version) -> ServedModel:
+        return _of_version(service.model(model), version)
+
+    _server_routes(router, service)
+    _model_routes(router, service, "/models/{model}", newest)
+    _model_routes(router, service, "/models/{model}/versions/{version}", of_version)
+    return router
+
+
+def _server_routes(router: APIRouter, service: Service) -> None:
+    @router.get("", response_model=MetadataPayload)
+    async def server_metadata() -> MetadataPayload:
+        """The server, and the extensions of the protocol that it speaks."""
+        return MetadataPayload()
+
+    @router.get("/health/live", response_model=LivePayload)
+    async def server_live() -> LivePayload:
+        """200 while the event loop runs."""
+        return LivePayload()
+
+    @router.get("/health/ready", response_model=ReadyPayload)
+    async def server_ready() -> ReadyPayload:
+        """200 while requests are welcome; 503 once the service is stopping."""
+        return _ready(service)
+
+
+def _model_routes(router: APIRouter, service: Service, path: str, find: _Find) -> None:
+    """The three routes of a model; `find` reads its name, and its version, from the path."""
+    found = Depends(find)
+
+    @router.get(path, response_model=ModelMetadataPayload)
+    async def model_metadata(model: ServedModel = found) -> ModelMetadataPayload:
+        """What the model takes and gives."""
+        return _metadata(model)
+
+    @router.get(f"{path}/ready", response_model=ReadyPayload, dependencies=[found])
+    async def model_ready() -> ReadyPayload:
+        """200 while requests to this model are welcome."""
+        return _ready(service)
+
+    @router.post(f"{path}/infer", response_class=BinaryOrJson, **INFER)
+    async def infer(request: Request, model: ServedModel = found) -> Response:
+        """Classify one or several images; all of them are answered, or none."""
+        return await _infer(service, model, request)
+
+
+def _of_version(model: ServedModel, version: str) -> ServedModel:
+    manifest = model.predictor.manifest
+    if version != manifest.version:
+        raise UnknownModel(f"version {version!r} of model {manifest.name!r} is not served")
+    return model
+
+
+def _ready(service: Service) -> ReadyPayload:
+    if service.not_ready() is not None:
+        raise Draining("the service is stopping")
+    return ReadyPayload()
+
+
+def _metadata(model: ServedModel) -> ModelMetadataPayload:
+    manifest = model.predictor.manifest
+    return ModelMetadataPayload.model_validate(
+        {
+            "name": manifest.name,
+            "versions": [manifest.version],
+            "platform": model.predictor.engine.name,
+            "inputs": input_descriptions(manifest.preprocessing.size),
+            "outputs": output_descriptions(len(manifest.classes)),
+        }
+    )
+
+
+async def _infer(service: Service, model: ServedModel, request: Request) -> Response:
+    budget = budget_of(request.scope)
+    model.admit(budget)
+    manifest = model.predictor.manifest
+    limits = InputLimits(service.settings.max_images, manifest.preprocessing.size)
+    async with service.intake.body(request.scope, request.receive) as body:
+        asked = read_request(body, request.headers.get(HEADER_LENGTH), limits)
+        async with cancelled_when_client_leaves(request.receive):
+            pixels = await _pixels(model, asked, budget)
+            predictions = await _all_or_none(model.answer(each, budget) for each in pixels)
+    envelope = {"model_name": manifest.name, "model_version": manifest.version, **asked.echo}
+    tensors = output_tensors(predictions, manifest.classes)
+    return _response(*write_response(envelope, tensors, asked.outputs))
+
+
+def _response(content: bytes, header_length: int | None) -> Response:
+    if header_length is None:
+        return Response(content, media_type="application/json")
+    headers = {HEADER_LENGTH: str(header_length)}
+    return Response(content, headers=headers, media_type="application/octet-stream")
+
+
+async def _pixels(model: ServedModel, asked: InferRequest, budget: Budget) -> Iterable[Pixels]:
+    """Each uint8 (size, size, 3), in order."""
+    if asked.pixels is not None:
+        model.admit(budget, len(asked.pixels))
+        return asked.pixels
+    images = asked.images or []
+    model.admit(budget, len(images))
+    return await _all_or_none(_decoded(model, index, data) for index, data in enumerate(images))
+
+
+async def _decoded(model: ServedModel, index: int, data: bytes) -> Pixels:
+    try:
+        return await model.decode(data)
+    except ImageError as error:
+        raise type(error)(f"image {index}: {error}") from error
+
+
+async def _all_or_none(parts: Iterable[Coroutine[Any, Any, _Result]]) -> list[_Result]:
+    """The results in order; the first failure cancels the other parts and is raised itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(part) for part in parts]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
