@@ -72,7 +72,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _head_by: float | None = None  # when the client must have sent what it owes
     _gone_by: float | None = None  # when the connection is cut, whatever is unsent
     _timer: asyncio.TimerHandle | None = None
-    _undelivered = 0  # bytes fed since the parser last gave some body or finished a request
+    _undelivered = 0  # bytes fed since the parser last finished a head or a request, or gave some body
     _in_head = False
     _in_body = False
     _refused = False  # nothing more is read
@@ -114,6 +114,7 @@ class GuardedProtocol(HttpToolsProtocol):
             raise self._fault  # the parser stops, and uvicorn calls send_400_response
         super().on_headers_complete()
         self.headers = []  # for the trailers, which the parser reports alike; the scope keeps its own list
+        self._undelivered = 0
         self._in_head, self._in_body = False, True
 
     def on_body(self, body: bytes) -> None:
@@ -173,6 +174,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._cut_off()
             return
         if self._head_by is not None and now >= self._head_by:
+            self._head_by = None
             self._refuse(SlowClient(f"no request within {self.limits.header_timeout_seconds:g} s"))
         nearest = [moment - now for moment in (self._gone_by, self._head_by) if moment is not None]
         self._look_again(min([self._longest_sleep, *nearest]))

@@ -15,16 +15,17 @@ from service.errors import HeadersTooLarge, MalformedRequest, ServiceError
 Headers = Sequence[tuple[bytes, bytes]]
 
 MAX_FIELDS = 100
+_SEPARATORS = len(b": \r\n")
 
 
 def fault_in_head(version: str, target: bytes, headers: Headers, max_bytes: int) -> ServiceError | None:
     """Why a request must be refused before anything is done for it, or None.
 
-    `headers` have lower-case names. `max_bytes` bounds the target, the names and the values together.
+    `headers` have lower-case names. `max_bytes` bounds the target and the fields, with their separators.
     """
     if len(headers) > MAX_FIELDS:
         return HeadersTooLarge(f"more than {MAX_FIELDS} header fields")
-    if len(target) + sum(map(len, chain.from_iterable(headers))) > max_bytes:
+    if len(target) + sum(map(len, chain.from_iterable(headers))) + _SEPARATORS * len(headers) > max_bytes:
         return too_large(max_bytes)
     if version not in ("1.0", "1.1"):
         return MalformedRequest("speak HTTP/1.1 or HTTP/1.0")
