@@ -11,16 +11,20 @@ from fastapi import FastAPI
 
 import batching.errors as queue
 import models.errors as model
+from service.access import PROBES
 from service.budget import MAX_TIMEOUT_MS
 from service.errors import (
+    COME_BACK,
     PROBLEMS,
     BodyTooLarge,
     Draining,
+    KeyRequired,
     MalformedRequest,
     NotAuthorized,
     Overloaded,
     Problem,
     SlowClient,
+    TooManyRequests,
     UnsupportedEncoding,
 )
 from service.flask_schema import FLASK_OPERATIONS, SECURITY_SCHEMES
@@ -28,6 +32,7 @@ from service.problems import CONTENT_TYPE
 
 Errors = tuple[type[Exception], ...]
 
+_ACCESS: Errors = (KeyRequired, TooManyRequests)  # wherever a caller may be asked who it is
 _BODY: Errors = (MalformedRequest, SlowClient, BodyTooLarge, UnsupportedEncoding, Overloaded)
 _LINE: Errors = (queue.QueueFull, queue.BatcherClosed, queue.DeadlineExceeded, queue.BatchFailed)
 _IMAGE: Errors = (model.ImageTooLarge, model.UnsupportedImage, model.UndecodableImage)
@@ -64,7 +69,11 @@ _PROBLEM = {
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "request_id": {"type": "string", "description": "to quote; as in the header X-Request-Id"},
-        "retry_after_ms": {"type": "integer", "minimum": 0, "description": "with 503: when to come back"},
+        "retry_after_ms": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "with 429 and 503: when to come back",
+        },
     },
 }
 _ERROR = {
@@ -82,7 +91,10 @@ _TIMEOUT = {
 }
 _HEADERS: dict[int, dict[str, Any]] = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
-    503: {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}},
+    **{
+        status: {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
+        for status in COME_BACK
+    },
 }
 
 
@@ -111,7 +123,8 @@ def _complete(schema: dict[str, Any]) -> None:
         native = path.startswith(("/v1", "/healthz", "/readyz", "/metrics"))
         for operation in operations.values():
             operation["responses"].pop("422", None)
-            operation["responses"].update(error_responses(ERRORS.get(path, ()), native))
+            errors = ERRORS.get(path, ()) + (() if path in PROBES else _ACCESS)
+            operation["responses"].update(error_responses(errors, native))
             if ERRORS.get(path) == _CLASSIFY:
                 operation["parameters"] = [*operation.get("parameters", ()), _TIMEOUT]
 
@@ -147,5 +160,5 @@ def _example(problem: Problem) -> dict[str, Any]:
         "status": problem.status,
         "detail": problem.title,
         "request_id": "0b9c3f0e6f5c4c0f9d8d1f6f6f3a2b1c",
-        **({"retry_after_ms": 120} if problem.status == 503 else {}),
+        **({"retry_after_ms": 120} if problem.status in COME_BACK else {}),
     }
