@@ -92,6 +92,9 @@ def test_a_configured_admin_token_is_never_printed(models_dir: Path) -> None:
         ([], {"ROTULO_PRT": "1"}, "ROTULO_PRT"),
         (["--models-dir", "/nowhere"], {}, "/nowhere"),
         (["--max-bytes-held", "2000"], {}, "--max-bytes-held"),
+        (["--rate-limit", "many"], {}, "--rate-limit"),
+        (["--ssl-keyfile", "/nowhere"], {}, "--ssl-keyfile"),
+        (["--trusted-proxies", "*"], {}, "--trusted-proxies"),
     ],
 )
 def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(
