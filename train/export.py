@@ -19,6 +19,7 @@ import torch
 from models import artifact
 from models.artifact import Artifact
 from models.engines import openvino_graph
+from models.engines.openvino_core import core
 from models.engines.openvino_engine import OpenVinoEngine, capabilities
 from models.errors import EngineUnavailable
 from models.manifest import Export, ExportPrecision
@@ -70,7 +71,7 @@ def _int8(model: Artifact, images: Images, sides: Splits) -> Made:
     chosen = quantize.sample(sides.train)
     quantised = quantize.to_int8(openvino_graph.build(model), images.pixels[chosen])
     files = serialised(quantised, "openvino-int8")
-    graph = ov.Core().read_model(*files.values())  # what is measured is what will be read
+    graph = core().read_model(*files.values())  # what is measured is what will be read
     provenance = {"nncf": version("nncf"), "scales_from_images": len(chosen), "seed": quantize.SEED}
     return Made(graph, files, provenance)
 

@@ -6,6 +6,7 @@ import numpy as np
 import openvino as ov
 
 from models.engines.choice import Precision
+from models.engines.openvino_core import core
 from models.engines.protocol import Logits
 from models.images import Pixels
 
@@ -16,7 +17,7 @@ _TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2, "int8": 1e-4}
 
 def capabilities() -> frozenset[str]:
     """The precisions for which this CPU has instructions of its own."""
-    found = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    found = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return frozenset(str(name).lower() for name in found) & {"fp32", "bf16", "int8"}
 
 
@@ -25,7 +26,7 @@ class OpenVinoEngine:
 
     def __init__(self, graph: ov.Model, precision: Precision, threads: int = 1) -> None:
         self._precision = precision
-        compiled = ov.Core().compile_model(
+        compiled = core().compile_model(
             graph,
             "CPU",
             {

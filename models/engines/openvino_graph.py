@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from models.artifact import Artifact, Weights, read_checked
+from models.engines.openvino_core import core
 from models.errors import BadArtifact
 from models.manifest import Export
 
@@ -32,7 +33,7 @@ def read(artifact: Artifact, export: Export | None) -> ov.Model:
         Path(name).suffix: read_checked(artifact.directory / name, sha256)
         for name, sha256 in export.files.items()
     }
-    return ov.Core().read_model(files[".xml"], files[".bin"])
+    return core().read_model(files[".xml"], files[".bin"])
 
 
 def build(artifact: Artifact) -> ov.Model:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +133,24 @@ def test_a_model_is_loaded_on_the_engine_asked_for(models_dir: Path) -> None:
 
 def test_this_processor_runs_fp32() -> None:
     assert "fp32" in capabilities()
+
+
+A_SIGNAL_AFTER_AN_ENGINE_IS_GONE = """
+import signal, sys, threading
+from pathlib import Path
+from models import artifact
+from models.engines.openvino_engine import OpenVinoEngine
+from models.engines.openvino_graph import build
+
+engines = [OpenVinoEngine(build(artifact.load(Path(sys.argv[1]))), "fp32")]
+elsewhere = threading.Thread(target=engines.clear)
+elsewhere.start()
+elsewhere.join()
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_a_signal_is_survived_when_an_engine_has_been_freed_on_another_thread(models_dir: Path) -> None:
+    command = [sys.executable, "-c", A_SIGNAL_AFTER_AN_ENGINE_IS_GONE, str(models_dir / "cifar10" / "1")]
+    assert subprocess.run(command, cwd=Path(__file__).parents[2], check=False).returncode == 0

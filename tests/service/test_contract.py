@@ -156,5 +156,5 @@ def test_native_errors_are_problem_documents_and_the_others_have_their_clients_s
                 for kind in response["content"]
                 if status >= "400" and path != "/readyz"
             }
-            native = path.startswith("/v1")
+            native = path.startswith(("/v1", "/metrics"))
             assert kinds <= {"application/problem+json" if native else "application/json"}, path
