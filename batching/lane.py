@@ -51,14 +51,17 @@ class Lane(Generic[AnyTicket]):
         """
         if deadline <= now:
             return Refusal(RefusalReason.EXPIRED, 0.0)
-        waiting = len(self.line)
-        ahead = Ahead(self.line.ahead_of(deadline) + count - 1, device_seconds, turn_seconds, self.last_size)
+        waiting, before = len(self.line), self.line.ahead_of(deadline)
+        ahead = Ahead(before + count - 1, device_seconds, turn_seconds, self.last_size)
         late_seconds = now + self.policy.done_after(ahead, self.latency) - deadline
         if waiting + count > self.policy.max_waiting:
             return Refusal(RefusalReason.FULL, max(late_seconds, device_seconds))
-        if late_seconds > 0 and any(ahead[:3]):
+        if late_seconds <= 0:
+            return None
+        if before or device_seconds or turn_seconds:
             return Refusal(RefusalReason.DEADLINE, late_seconds)
-        return None
+        # Several that are too many for their time even now: to come back later would not help.
+        return Refusal(RefusalReason.EXPIRED, 0.0) if count > 1 else None
 
     def close_batch(self, now: float) -> ClosedBatch[AnyTicket]:
         """Take the next batch out of the line; empty if all who waited had expired."""

@@ -27,7 +27,7 @@ class RefusalReason(StrEnum):
 
     FULL = "full"  # as many wait as may
     DEADLINE = "deadline"  # those ahead leave too little time
-    EXPIRED = "expired"  # the deadline had passed on arrival
+    EXPIRED = "expired"  # the deadline had passed on arrival, or leaves too little even alone
     CLOSED = "closed"  # the batcher takes no more
 
 

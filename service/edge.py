@@ -12,7 +12,7 @@ from typing import Protocol
 
 from starlette.requests import Request
 
-from service.errors import ServiceError
+from service.errors import Draining, ServiceError
 from service.limits import App, Message, Receive, Scope, Send
 from service.problems import flask_error_response, problem_response
 from service.wiring import Service
@@ -59,18 +59,23 @@ class Edge:
         state = scope.setdefault("state", {})
         state["request_id"] = request_id.decode()
         state["arrived"] = asyncio.get_running_loop().time()
-        status = 500
+        status: int | None = None
 
         async def send_marked(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *self._marks(request_id)]
+                message = {**message, "headers": [*message.get("headers", ()), *self._marks(request_id)]}
             await send(message)
 
         endpoint = self._endpoints.get(scope["path"]) if scope["method"] == "POST" else None
         try:
             await (self._refusal(scope) or endpoint or self.app)(scope, receive, send_marked)
+        except asyncio.CancelledError:
+            if status is not None or not self._service.drain.begun:
+                raise
+            late = Draining("the service stopped before the answer was ready")
+            await self._error(scope, late)(scope, receive, send_marked)
         except Exception:
             # Answered and logged already, with a 500 that says nothing; Starlette raises it once more.
             if status != 500:
@@ -78,17 +83,20 @@ class Edge:
         finally:
             seconds = time.perf_counter() - started
             route = endpoint.route if endpoint else _route(scope)
-            self._service.metrics.answered(route, scope["method"], status, seconds)
+            self._service.metrics.answered(route, scope["method"], status or 500, seconds)
 
     def _refusal(self, scope: Scope) -> App | None:
         """The answer to whoever may not ask, or not now."""
         try:
             self._service.access.admit(scope, scope["state"]["arrived"])
         except ServiceError as error:
-            if scope["path"] in self._flask_paths:
-                return flask_error_response(error)
-            return problem_response(Request(scope), error)
+            return self._error(scope, error)
         return None
+
+    def _error(self, scope: Scope, error: ServiceError) -> App:
+        if scope["path"] in self._flask_paths:
+            return flask_error_response(error)
+        return problem_response(Request(scope), error)
 
     def _marks(self, request_id: bytes) -> Iterable[tuple[bytes, bytes]]:
         yield b"x-request-id", request_id

@@ -9,16 +9,16 @@ asgiref's translation of requests and its support for async views, and replaces 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from io import BytesIO
 from typing import Any
 
 from asgiref.sync import async_to_sync, sync_to_async
 from asgiref.wsgi import WsgiToAsgi, WsgiToAsgiInstance
 
-from service.errors import ClientLeft
+from service.errors import ClientLeft, Overloaded
 from service.limits import Message, Receive, Scope, Send
 
 WsgiApplication = Callable[..., Iterable[bytes]]
@@ -37,8 +37,9 @@ _BAD_HEADERS: list[Message] = [
 class ConcurrentWsgiToAsgi(WsgiToAsgi):
     """Carries any WSGI application, Flask's async views included, which run on the server's own loop.
 
-    Each request occupies one of `threads` threads until it is answered; more wait for a thread. A batcher
-    behind the application needs at least twice its largest batch of them, or the pool caps the batch.
+    Each request occupies one of `threads` threads until it is answered; as many again wait for one, and
+    more are refused with Overloaded. A batcher behind the application needs at least twice its largest
+    batch of threads, or the pool caps the batch.
 
     `read_body` is an async context manager that gives the whole request body; what it raises (a body over
     a limit, a client that left) passes through to the ASGI application outside.
@@ -51,11 +52,13 @@ class ConcurrentWsgiToAsgi(WsgiToAsgi):
         super().__init__(wsgi_application)
         self._read_body = read_body
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="wsgi")
+        self._most = 2 * threads
+        self._inside = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise ValueError("a WSGI application answers HTTP only; mount it inside an ASGI application")
-        async with self._read_body(scope, receive) as body:
+        async with self._read_body(scope, receive) as body, self._place():
             exchange = _Exchange(self.wsgi_application, scope, receive, send)
             # thread_sensitive=False: any thread of the pool, not asgiref's single one.
             run = sync_to_async(exchange.run, thread_sensitive=False, executor=self._pool)
@@ -64,6 +67,17 @@ class ConcurrentWsgiToAsgi(WsgiToAsgi):
                     await send(message)
             finally:
                 exchange.finish()
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """The line for the threads is one that nobody sees: it must not grow."""
+        if self._inside >= self._most:
+            raise Overloaded("too many requests at once")
+        self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
 
     def close(self) -> None:
         """End the threads once their requests are answered."""

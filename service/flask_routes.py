@@ -1,4 +1,4 @@
-"""The routes of the two Flask services that this one replaces, with the JSON that their clients know."""
+"""The routes of the CIFAR-10 Flask service that this one replaces, with the JSON that its clients know."""
 
 from __future__ import annotations
 

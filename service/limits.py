@@ -51,9 +51,15 @@ class Intake:
         received = bytearray()
         try:
             await self._receive(receive, received)
-            yield bytes(received)
-        finally:
+        except BaseException:
             self._held -= len(received)
+            raise
+        size, body = len(received), bytes(received)
+        received.clear()  # one copy is held, as it is counted
+        try:
+            yield body
+        finally:
+            self._held -= size
 
     async def _receive(self, receive: Receive, received: bytearray) -> None:
         """Counts what has come: a length that was announced and never sent costs nothing."""

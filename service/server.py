@@ -25,6 +25,7 @@ class Server(uvicorn.Server):
         """`when_listening` is called once with the URL of the service."""
         super().__init__(_config(service))
         self._drain = service.drain
+        self._signals = 0
         self._when_listening = when_listening
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -36,7 +37,8 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Not captured as uvicorn would, which raises the signal again: a drained service exits with 0."""
-        if self._drain.begun:
+        self._signals += 1
+        if self._signals > 1:  # /shutdown may have begun the drain; the first signal only agrees
             self.should_exit = self.force_exit = True
         self._drain.begin(time.monotonic())
 

@@ -12,7 +12,7 @@ import numpy as np
 from batching import Answered, Batcher, BatchPolicy, Device, LatencyPoint
 from models import catalog, loader
 from models.engines.choice import Wish
-from models.errors import BadArtifact, UnknownModel
+from models.errors import BadArtifact, ImageError, UnknownModel
 from models.images import Pixels
 from models.predictor import Prediction, Predictor
 from service.access import access_of
@@ -20,7 +20,6 @@ from service.auth import AdminToken
 from service.budget import Budget
 from service.decoding import Decoder
 from service.drain import Drain
-from service.errors import problem_of
 from service.limits import Intake
 from service.metrics import Metrics
 from service.settings import Settings
@@ -86,8 +85,8 @@ class ServedModel:
     async def classify_all(self, images: Sequence[bytes], budget: Budget) -> list[Classified | Exception]:
         """Several images, together; each has its own answer or its own error, in order.
 
-        Raises QueueFull for all of them when the line has no room for all, and the first error that is
-        our fault: a caller should not find it inside a success.
+        Only what is wrong with an image stands in its place. Everything else, such as a line that is full,
+        is raised for all of them: a caller should not find it inside a success.
         """
         self.admit(budget, len(images))
         results = await asyncio.gather(
@@ -181,8 +180,6 @@ def load_predictors(settings: Settings) -> list[Predictor]:
 
 
 def _answer_or_their_error(result: Classified | BaseException) -> Classified | Exception:
-    if isinstance(result, Classified):
+    if isinstance(result, Classified | ImageError):
         return result
-    if not isinstance(result, Exception) or problem_of(result).status == 500:
-        raise result
-    return result
+    raise result

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from models import artifact, catalog
-from models.engines.torch_engine import TorchEngine
+from models import catalog, loader
+from models.engines.choice import Wish
 from models.predictor import Prediction, Predictor
 from tests.live import LiveService, Response, multipart, send, serve
 
@@ -40,10 +40,12 @@ def images() -> list[tuple[str, bytes]]:
     return [(label, (root / "test" / label / name).read_bytes()) for label, name in chosen]
 
 
-@pytest.fixture(scope="module")
-def shipped() -> Predictor:
-    loaded = artifact.load(catalog.locate(catalog.SHIPPED_MODELS, "cifar10"))
-    return Predictor(loaded.manifest, TorchEngine(loaded, "cpu", threads=2))
+@pytest.fixture(scope="module", params=["auto", "torch"])
+def shipped(request: pytest.FixtureRequest) -> Predictor:
+    """On the engine that `make serve` chooses here, and on the one that knows the stored weights in fp32."""
+    return loader.load(
+        catalog.locate(catalog.SHIPPED_MODELS, "cifar10"), Wish(engine=request.param), threads=2
+    )
 
 
 @pytest.fixture(scope="module")

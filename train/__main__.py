@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +18,10 @@ from pydantic import ValidationError
 from models.catalog import SHIPPED_MODELS
 from models.errors import RotuloModelError
 from models.images import Preprocessing
-from models.manifest import Normalisation
-from train import evaluate, export, initial, run
+from models.manifest import NAME_PATTERN, Normalisation
+from train import evaluate, export, initial, process, run
 from train.distributed import join
-from train.errors import TrainError
+from train.errors import RunError, TrainError
 from train.import_weights import import_weights
 from train.publish import Publication
 from train.recipe import RECIPES, Recipe, at_size
@@ -56,6 +57,8 @@ def _train(arguments: Sequence[str]) -> None:
     start = initial.load(given.init, given.init_models_dir) if given.init else None
     recipe = _recipe(given, start)
     name = given.name or (recipe.name if given.recipe else given.data.stem.lower())
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise RunError(f"--name: {name!r} must be small letters, digits, '-' and '_', at most 64")
     options = run.Options(
         data=given.data,
         directory=given.output or RUNS / name,
@@ -73,6 +76,10 @@ def _train(arguments: Sequence[str]) -> None:
 def _recipe(given: argparse.Namespace, start: initial.Initial | None) -> Recipe:
     """The named recipe, fitted to the weights it starts from, with what the flags change."""
     recipe = RECIPES[given.recipe or ("finetune" if start else "scratch")]
+    if start is None and any(phase.frozen_body for phase in recipe.phases):
+        raise RunError(f"the recipe {recipe.name} starts from weights: give --init")
+    if start and any(phase.blocks == 1 for phase in recipe.phases):
+        raise RunError(f"the recipe {recipe.name} grows a network of its own: it takes no --init")
     recipe = start.adapt(recipe) if start else recipe
     recipe = at_size(recipe, given.size) if given.size else recipe
     changes = {
@@ -183,4 +190,5 @@ def _add_cache(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
+    process.prepare()
     sys.exit(main(sys.argv[1:]))

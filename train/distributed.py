@@ -30,11 +30,6 @@ class World:
             return model
         return DistributedDataParallel(model)
 
-    def wait(self) -> None:
-        """Until every process is here."""
-        if self.size > 1:
-            distributed.barrier()
-
     def gather(self, mine: Tensor, count: int) -> Tensor:
         """Rows computed by each process for `indices[rank::size]` -> all `count` rows in order."""
         if self.size == 1:

@@ -16,7 +16,7 @@ from models.engines.protocol import Engine, Logits
 from models.engines.torch_engine import TorchEngine
 from models.manifest import Calibration
 from models.predictor import softmax
-from train import data, metrics
+from train import data, metrics, splits
 from train.data import Images
 from train.errors import DataError
 from train.sources import open_source
@@ -40,12 +40,13 @@ def find_artifact(model: str, models_dir: Path) -> Artifact:
 
 
 def evaluate(model: Artifact, source_path: Path, cache: Path) -> dict[str, Any]:
-    """Figures of `model` on the test side of `source_path`, or on all of it where it has no sides.
+    """Figures of `model` on the test side of `source_path`.
 
-    Raises DataError when a class folder is not one of the model's classes.
+    Without a test folder that is the test side which the model's own training drew from the same images;
+    of other images without sides, all. Raises DataError when a class folder is not one of the model's.
     """
     images, rejected = data.load(open_source(source_path), model.manifest.preprocessing, cache)
-    chosen = _in_classes_of(model, _test_side(images))
+    chosen = _in_classes_of(model, _test_side(model, images))
     figures = summary(answer(model, chosen), model.manifest.calibration)
     return {"model": f"{model.manifest.name}/{model.manifest.version}", **figures, "rejected": len(rejected)}
 
@@ -80,9 +81,14 @@ def summary(answers: Answers, calibration: Calibration) -> dict[str, Any]:
     }
 
 
-def _test_side(images: Images) -> Images:
+def _test_side(model: Artifact, images: Images) -> Images:
     chosen = [i for i, side in enumerate(images.sides) if side == "test"]
-    return images.take(np.array(chosen or range(len(images)), np.int64))
+    if chosen:
+        return images.take(np.array(chosen, np.int64))
+    try:
+        return images.take(splits.reproduce(images, model.manifest.training).test)
+    except DataError:  # images that the model was not trained on
+        return images
 
 
 def _in_classes_of(model: Artifact, images: Images) -> Images:

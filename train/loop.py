@@ -50,12 +50,14 @@ def run(setting: Setting, state: State, progress: Progress, interrupt: Interrupt
     """
     saver = _Saver(setting, state)
     for epoch in range(len(state.history), setting.recipe.epochs):
-        _train_epoch(setting, state, epoch, saver, progress, interrupt)
-        _end_epoch(setting, state, saver.seconds, progress)
-        saver.save()
         if _stale(setting.recipe, state):
             progress.say(f"no better for {setting.recipe.early_stop_epochs} epochs: stopping early")
             return
+        _train_epoch(setting, state, epoch, saver, progress, interrupt)
+        _end_epoch(setting, state, saver.seconds, progress)
+        saver.save()
+        if _leaving(setting, interrupt):
+            raise KeyboardInterrupt
 
 
 def _train_epoch(
@@ -77,11 +79,16 @@ def _train_epoch(
         state.step += 1
         state.loss_sum += loss
         progress.step(state.step, loss, recipe.batch_size)
-        leaving = world.any(interrupt.asked)
+        leaving = _leaving(setting, interrupt)
         if leaving or saver.due:
             saver.save()
         if leaving:
             raise KeyboardInterrupt
+
+
+def _leaving(setting: Setting, interrupt: Interrupt) -> bool:
+    """Whether somebody at any process has asked to stop."""
+    return setting.world.any(interrupt.asked)
 
 
 def step(setting: Setting, state: State, model: nn.Module, batch: batches.Batch) -> float:
@@ -148,7 +155,7 @@ def _parts(indices: Indices) -> list[Indices]:
 
 
 def _stale(recipe: Recipe, state: State) -> bool:
-    if not recipe.early_stop_epochs:
+    if not (recipe.early_stop_epochs and state.history):
         return False
     accuracies = [epoch["val_accuracy"] for epoch in state.history]
     return len(accuracies) - 1 - int(np.argmax(accuracies)) >= recipe.early_stop_epochs

@@ -20,7 +20,6 @@ from train.distributed import World
 from train.errors import RunError
 from train.initial import Initial
 from train.interrupt import Interrupt
-from train.memory import keep_freed_memory
 from train.progress import Progress
 from train.publish import Publication, publish
 from train.recipe import Recipe
@@ -47,8 +46,6 @@ class Options:
 
 def train(recipe: Recipe, start: Initial | None, options: Options, wanted: Publication, world: World) -> None:
     """Train and publish; raises TrainError before the first epoch for whatever can be known before it."""
-    keep_freed_memory()
-    torch.set_flush_denormal(True)  # small activations otherwise cost a hundred times the time
     source = open_source(options.data)
     preprocessing = Preprocessing(size=recipe.size_px, resize=recipe.resize)
     images, rejected = data.load(source, preprocessing, options.cache, options.bad_files)

@@ -292,7 +292,7 @@ class TestDeadlines:
     async def test_the_target_is_the_deadline_of_those_who_name_none(
         self, make: Make, held: HeldModel
     ) -> None:
-        batcher = make(held, BatchPolicy(latency_target_seconds=0.05))
+        batcher = make(held, BatchPolicy(latency_target_seconds=0.5))
         await join(batcher, 1)
         await held.begun()
         (error,) = await values(await join(batcher, 2))
@@ -302,8 +302,8 @@ class TestDeadlines:
         self, make: Make, held: HeldModel, recorder: Recorder
     ) -> None:
         batcher = make(held)
-        soon = asyncio.create_task(batcher.submit(1, timeout_seconds=0.01))
-        later = asyncio.create_task(batcher.submit(2, timeout_seconds=0.02))
+        soon = asyncio.create_task(batcher.submit(1, timeout_seconds=0.2))
+        later = asyncio.create_task(batcher.submit(2, timeout_seconds=0.4))
         assert [type(error) for error in await values([soon, later])] == [DeadlineExceeded] * 2
         assert recorder.stages == ["expired_running"] * 2
         (third,) = await join(batcher, 3)
@@ -314,9 +314,9 @@ class TestDeadlines:
     async def test_a_running_batch_may_exceed_the_target_and_still_answers(
         self, make: Make, held: HeldModel
     ) -> None:
-        batcher = make(held, BatchPolicy(latency_target_seconds=0.01))
+        batcher = make(held, BatchPolicy(latency_target_seconds=0.2))
         (caller,) = await join(batcher, 1)
-        await asyncio.wait([caller], timeout=0.03)
+        await asyncio.wait([caller], timeout=0.4)
         held.let_go()
         assert (await caller).value == 2
 

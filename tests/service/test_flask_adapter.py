@@ -11,7 +11,7 @@ from typing import Any
 import flask
 import pytest
 
-from service.errors import BodyTooLarge, ClientLeft
+from service.errors import BodyTooLarge, ClientLeft, Overloaded
 from service.flask_adapter import ConcurrentWsgiToAsgi
 from service.limits import Intake, Message, Receive, Scope
 
@@ -87,6 +87,21 @@ async def test_async_views_are_inside_at_once_too(app: flask.Flask) -> None:
     adapter = ConcurrentWsgiToAsgi(app, THREADS, Intake(1024, 1024, 60).body)
     answers = await asyncio.gather(*(call_adapter(adapter, scope()) for _ in range(THREADS)))
     assert [answer[0]["status"] for answer in answers] == [200] * THREADS
+
+
+async def test_as_many_again_wait_for_a_thread_and_one_more_is_refused(app: flask.Flask) -> None:
+    release = threading.Event()
+
+    @app.get("/")
+    def view() -> str:
+        return str(release.wait(30))
+
+    adapter = ConcurrentWsgiToAsgi(app, 1, Intake(1024, 1024, 60).body)
+    asked = [asyncio.create_task(call_adapter(adapter, scope())) for _ in range(3)]
+    (first,), others = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+    assert isinstance(first.exception(), Overloaded)
+    release.set()
+    assert [answer[0]["status"] for answer in await asyncio.gather(*others)] == [200, 200]
 
 
 async def test_an_async_view_runs_on_the_loop_of_the_server(app: flask.Flask) -> None:

@@ -38,7 +38,7 @@ def patient() -> Iterator[LiveService]:
 @pytest.fixture(scope="module")
 def impatient() -> Iterator[LiveService]:
     """A service that waits a fifth of a second for anything but an idle connection."""
-    settings = {"header_timeout_seconds": 0.2, "send_timeout_seconds": 0.2, "body_timeout_seconds": 0.2}
+    settings = {"header_timeout_seconds": 0.5, "send_timeout_seconds": 0.2, "body_timeout_seconds": 0.2}
     with serve([predictor_on(PixelEngine())], **settings) as running:
         yield running
 
@@ -112,7 +112,7 @@ def test_the_second_request_of_a_connection_has_the_same_clock(impatient: LiveSe
 
 def test_an_idle_connection_has_only_the_keep_alive_clock() -> None:
     """Closed without an answer: a 408 would look like the answer to a request just sent."""
-    with serve([], header_timeout_seconds=0.2, keep_alive_seconds=1) as live:
+    with serve([], header_timeout_seconds=0.5, keep_alive_seconds=1) as live:
         assert statuses(live, HEALTH) == [200]
 
 
@@ -168,7 +168,7 @@ def test_a_connection_is_used_again_after_a_body_that_was_answered_early(patient
 
 
 def test_a_connection_is_idle_once_such_a_body_is_complete() -> None:
-    with serve([], header_timeout_seconds=0.2, keep_alive_seconds=1) as live, connected(live) as client:
+    with serve([], header_timeout_seconds=0.5, keep_alive_seconds=1) as live, connected(live) as client:
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\n")
         received = client.recv(65536)
         client.sendall(b"abc")

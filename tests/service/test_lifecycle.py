@@ -75,6 +75,20 @@ def test_the_generated_admin_token_is_printed_once_and_stops_the_service(models_
         assert process.wait(30) == 0
 
 
+def test_a_signal_after_shutdown_does_not_cut_the_drain_short(
+    models_dir: Path, make_image: ImageMaker
+) -> None:
+    token = "a-token-for-the-tests"
+    flags = ("--models-dir", str(models_dir), "--drain-grace-seconds", "1", "--admin-token", token)
+    with started(*flags) as (process, port, _):
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            connection.request("POST", "/shutdown", headers={"Authorization": f"Bearer {token}"})
+            assert connection.getresponse().status == 202
+        process.send_signal(signal.SIGTERM)
+        assert post(port, make_image()) == 200  # the grace that a second signal would end
+        assert process.wait(30) == 0
+
+
 def test_a_configured_admin_token_is_never_printed(models_dir: Path) -> None:
     token = "configured-and-secret"
     with started("--models-dir", str(models_dir), "--admin-token", token) as (_, __, printed):

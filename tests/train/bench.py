@@ -17,10 +17,9 @@ import numpy as np
 import torch
 
 from models.manifest import Normalisation
-from train import batches, loop, network, run
+from train import batches, loop, network, process, run
 from train.data import Images
 from train.distributed import World
-from train.memory import keep_freed_memory
 from train.recipe import CIFAR10, Recipe
 from train.splits import Splits
 from train.state import State
@@ -31,8 +30,7 @@ NORMALISATION = Normalisation(mean=(0.49, 0.48, 0.45), std=(0.25, 0.24, 0.26))
 
 
 def main() -> None:
-    keep_freed_memory()
-    torch.set_flush_denormal(True)
+    process.prepare()
     for phase in CIFAR10.phases:
         alone = phase.model_copy(update={"from_fraction": 0})
         bare, whole = compare(CIFAR10.model_copy(update={"phases": (alone,)}))

@@ -1,0 +1,35 @@
+"""What a lane refuses, with what it says about coming back."""
+
+from batching.lane import Lane, Refusal
+from batching.policy import BatchPolicy, RefusalReason
+from batching.waiting import Ticket
+from tests.batching.world import affine, learnt
+
+
+def lane() -> Lane[Ticket]:
+    """100 images a second, a target of 100 ms."""
+    return Lane(BatchPolicy(0.1), learnt(affine(0.0, 0.01)))
+
+
+def refusal(count: int, device_seconds: float = 0.0) -> Refusal | None:
+    return lane().refusal(0.1, now=0.0, device_seconds=device_seconds, turn_seconds=0.0, count=count)
+
+
+def test_as_many_as_can_be_answered_in_time_are_taken() -> None:
+    assert refusal(count=8) is None
+
+
+def test_too_many_behind_a_running_batch_are_told_when_to_come_back() -> None:
+    refused = refusal(count=64, device_seconds=0.05)
+    assert refused is not None
+    assert refused.reason is RefusalReason.DEADLINE
+    assert refused.retry_after_seconds > 0
+
+
+def test_too_many_even_for_an_idle_device_are_not_told_to_come_back() -> None:
+    assert refusal(count=64) == Refusal(RefusalReason.EXPIRED, 0.0)
+
+
+def test_one_with_nothing_ahead_of_it_is_taken_whatever_the_prediction() -> None:
+    slow: Lane[Ticket] = Lane(BatchPolicy(0.1), learnt(affine(5.0, 0.0)))
+    assert slow.refusal(0.1, now=0.0, device_seconds=0.0, turn_seconds=0.0, count=1) is None
