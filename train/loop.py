@@ -24,7 +24,7 @@ from train.state import State
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
-NORM_IMAGES = 512
+NORM_IMAGES = 2048
 EVALUATION_BATCH = 256
 
 
