@@ -27,15 +27,13 @@ from service.wiring import Service
 def create_app(service: Service) -> Edge:
     """Everything that answers HTTP, over one `Service`; its end of life closes the service."""
     flask = flask_app(service)
-    # One batch that runs and one that waits, and as many again whose callers are sending their bodies.
-    adapter = ConcurrentWsgiToAsgi(flask, 4 * service.settings.max_batch_size, service.intake.body)
+    adapter = ConcurrentWsgiToAsgi(flask, service.intake.body)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.warm_up()
         yield
         await service.close()
-        adapter.close()
 
     api = FastAPI(title="Rótulo", description=__doc__, version="1", lifespan=lifespan)
     api.include_router(health_routes(service))

@@ -3,22 +3,22 @@
 asgiref's own `WsgiToAsgi` runs every request on one thread (asgiref #347), so that a batcher behind it
 never sees two at once; with uvicorn's keep-alive it answers 500 to back-to-back requests (asgiref #491);
 it receives a body of any size, and never calls `close()` on the response (PEP 3333). This adapter keeps
-asgiref's translation of requests and its support for async views, and replaces the rest.
+asgiref's translation of requests, and runs the application on the server's own loop (`blocking.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager
 from io import BytesIO
 from typing import Any
 
-from asgiref.sync import async_to_sync, sync_to_async
 from asgiref.wsgi import WsgiToAsgi, WsgiToAsgiInstance
+from flask import Flask
 
-from service.errors import ClientLeft, Overloaded
+from service.blocking import run_blocking, wait
+from service.errors import ClientLeft
 from service.limits import Message, Receive, Scope, Send
 
 WsgiApplication = Callable[..., Iterable[bytes]]
@@ -34,54 +34,38 @@ _BAD_HEADERS: list[Message] = [
 ]
 
 
-class ConcurrentWsgiToAsgi(WsgiToAsgi):
-    """Carries any WSGI application, Flask's async views included, which run on the server's own loop.
+class FlaskOnTheLoop(Flask):
+    """A Flask application for the adapter: its async views are awaited by the server's own loop."""
 
-    Each request occupies one of `threads` threads until it is answered; as many again wait for one, and
-    more are refused with Overloaded. A batcher behind the application needs at least twice its largest
-    batch of threads, or the pool caps the batch.
+    def async_to_sync(self, func: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
+        """Flask's hook for other ways than a thread and a loop for each call."""
+        return lambda *args, **kwargs: wait(func(*args, **kwargs))
+
+
+class ConcurrentWsgiToAsgi(WsgiToAsgi):
+    """Carries a WSGI application whose views do not block, or block in `service.blocking.wait` alone.
 
     `read_body` is an async context manager that gives the whole request body; what it raises (a body over
     a limit, a client that left) passes through to the ASGI application outside.
 
-    A response with a Content-Length is sent in one piece from the loop; one without is streamed, until
-    its client leaves. PEP 3333's legacy `write` callable is not offered.
+    A response with a Content-Length is sent in one piece; one without is streamed, until its client
+    leaves. PEP 3333's legacy `write` callable is not offered.
     """
 
-    def __init__(self, wsgi_application: WsgiApplication, threads: int, read_body: BodyReader) -> None:
+    def __init__(self, wsgi_application: WsgiApplication, read_body: BodyReader) -> None:
         super().__init__(wsgi_application)
         self._read_body = read_body
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="wsgi")
-        self._most = 2 * threads
-        self._inside = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise ValueError("a WSGI application answers HTTP only; mount it inside an ASGI application")
-        async with self._read_body(scope, receive) as body, self._place():
+        async with self._read_body(scope, receive) as body:
             exchange = _Exchange(self.wsgi_application, scope, receive, send)
-            # thread_sensitive=False: any thread of the pool, not asgiref's single one.
-            run = sync_to_async(exchange.run, thread_sensitive=False, executor=self._pool)
             try:
-                for message in await run(body):
+                for message in await run_blocking(exchange.run, body):
                     await send(message)
             finally:
                 exchange.finish()
-
-    @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
-        """The line for the threads is one that nobody sees: it must not grow."""
-        if self._inside >= self._most:
-            raise Overloaded("too many requests at once")
-        self._inside += 1
-        try:
-            yield
-        finally:
-            self._inside -= 1
-
-    def close(self) -> None:
-        """End the threads once their requests are answered."""
-        self._pool.shutdown(wait=False)
 
 
 class _Exchange(WsgiToAsgiInstance):
@@ -95,7 +79,7 @@ class _Exchange(WsgiToAsgiInstance):
         self._leaving: asyncio.Future[Message] | None = None
 
     def run(self, body: bytes) -> list[Message]:
-        """Call the application, in a thread; returns what is left to send."""
+        """Call the application, inside `run_blocking`; returns what is left to send."""
         try:
             environ = self.build_environ(self.scope, BytesIO(body))
         except ValueError:  # asgiref's limit on duplicate headers (CVE-2025-14550), or not ASCII
@@ -113,7 +97,7 @@ class _Exchange(WsgiToAsgiInstance):
                 close()
 
     def finish(self) -> None:
-        """On the loop: nobody listens for the client any more."""
+        """Nobody listens for the client any more."""
         if self._leaving is not None:
             self._leaving.cancel()
 
@@ -125,23 +109,22 @@ class _Exchange(WsgiToAsgiInstance):
         return [start, {"type": "http.response.body", "body": body}]
 
     def _stream(self, output: Iterable[bytes]) -> list[Message]:
-        send: Any = async_to_sync(self._send_to_whom_is_there)
         started = False
         for chunk in output:
             if not started:  # PEP 3333: headers are final with the first chunk, not before
-                send(self.response_start)
+                self._send_now(self.response_start)
                 started = True
-            send({"type": "http.response.body", "body": chunk, "more_body": True})
+            self._send_now({"type": "http.response.body", "body": chunk, "more_body": True})
         end: Message = {"type": "http.response.body", "body": b""}
         return [end] if started else [self.response_start, end]
 
-    async def _send_to_whom_is_there(self, message: Message) -> None:
+    def _send_now(self, message: Message) -> None:
         """Ends the stream once the client has left: a disconnect is all that `receive` can still bring."""
         if self._leaving is None:
             self._leaving = asyncio.ensure_future(self._receive())
         if self._leaving.done():
             raise ClientLeft("the client left before the end of the stream")
-        await self._send(message)
+        wait(self._send(message))
 
     def start_response(
         self, status: str, response_headers: list[tuple[str, str]], exc_info: Any = None

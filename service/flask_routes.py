@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from service.budget import budget_of
 from service.disconnect import cancelled_when_client_leaves
 from service.errors import PROBLEMS, MalformedRequest, detail_of, headers_of, problem_of
-from service.flask_adapter import RECEIVE_KEY, SCOPE_KEY, ConcurrentWsgiToAsgi
+from service.flask_adapter import RECEIVE_KEY, SCOPE_KEY, ConcurrentWsgiToAsgi, FlaskOnTheLoop
 from service.limits import Receive, Scope, Send
 from service.problems import flask_error_response
 from service.wiring import Classified, ServedModel, Service
@@ -19,7 +19,7 @@ from service.wiring import Classified, ServedModel, Service
 logger = logging.getLogger("rotulo")
 
 CIFAR10 = "cifar10"
-# The model behind each rule that has one: what its line cannot take is refused before a thread is.
+# The model behind each rule that has one: what its line cannot take is refused before Flask runs.
 MODEL_OF = {"/predict": CIFAR10}
 
 
@@ -42,7 +42,7 @@ class FlaskRoute:
 
 def flask_app(service: Service) -> Flask:
     """A Flask application over `service`; its async views run on the server's event loop."""
-    app = Flask("rotulo", static_folder=None)
+    app = FlaskOnTheLoop("rotulo", static_folder=None)
 
     @app.post("/predict")
     async def predict() -> Response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,11 +10,11 @@ from typing import Any
 import flask
 import pytest
 
-from service.errors import BodyTooLarge, ClientLeft, Overloaded
-from service.flask_adapter import ConcurrentWsgiToAsgi
+from service.errors import BodyTooLarge, ClientLeft
+from service.flask_adapter import ConcurrentWsgiToAsgi, FlaskOnTheLoop
 from service.limits import Intake, Message, Receive, Scope
 
-THREADS = 32
+CALLERS = 256
 
 
 def scope(path: str = "/", method: str = "GET", headers: list[tuple[bytes, bytes]] | None = None) -> Scope:
@@ -35,7 +34,7 @@ async def call(
     app: flask.Flask, request: Scope, body: bytes = b"", max_body_bytes: int = 1024
 ) -> list[Message]:
     """What the adapter sends for one request."""
-    adapter = ConcurrentWsgiToAsgi(app, THREADS, Intake(max_body_bytes, 10 * max_body_bytes, 60).body)
+    adapter = ConcurrentWsgiToAsgi(app, Intake(max_body_bytes, 10 * max_body_bytes, 60).body)
     return await call_adapter(adapter, request, body)
 
 
@@ -59,24 +58,11 @@ def body_of(messages: list[Message]) -> bytes:
 
 @pytest.fixture
 def app() -> flask.Flask:
-    return flask.Flask("test", static_folder=None)
+    return FlaskOnTheLoop("test", static_folder=None)
 
 
-async def test_as_many_requests_are_inside_at_once_as_there_are_threads(app: flask.Flask) -> None:
-    everybody_is_here = threading.Barrier(THREADS, timeout=30)
-
-    @app.get("/")
-    def view() -> str:
-        everybody_is_here.wait()  # breaks, and answers 500, if one is kept outside
-        return "here"
-
-    adapter = ConcurrentWsgiToAsgi(app, THREADS, Intake(1024, 1024, 60).body)
-    answers = await asyncio.gather(*(call_adapter(adapter, scope()) for _ in range(THREADS)))
-    assert [answer[0]["status"] for answer in answers] == [200] * THREADS
-
-
-async def test_async_views_are_inside_at_once_too(app: flask.Flask) -> None:
-    everybody_is_here = asyncio.Barrier(THREADS)
+async def test_requests_are_inside_at_once(app: flask.Flask) -> None:
+    everybody_is_here = asyncio.Barrier(CALLERS)
 
     @app.get("/")
     async def view() -> str:
@@ -84,24 +70,9 @@ async def test_async_views_are_inside_at_once_too(app: flask.Flask) -> None:
             await everybody_is_here.wait()
         return "here"
 
-    adapter = ConcurrentWsgiToAsgi(app, THREADS, Intake(1024, 1024, 60).body)
-    answers = await asyncio.gather(*(call_adapter(adapter, scope()) for _ in range(THREADS)))
-    assert [answer[0]["status"] for answer in answers] == [200] * THREADS
-
-
-async def test_as_many_again_wait_for_a_thread_and_one_more_is_refused(app: flask.Flask) -> None:
-    release = threading.Event()
-
-    @app.get("/")
-    def view() -> str:
-        return str(release.wait(30))
-
-    adapter = ConcurrentWsgiToAsgi(app, 1, Intake(1024, 1024, 60).body)
-    asked = [asyncio.create_task(call_adapter(adapter, scope())) for _ in range(3)]
-    (first,), others = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
-    assert isinstance(first.exception(), Overloaded)
-    release.set()
-    assert [answer[0]["status"] for answer in await asyncio.gather(*others)] == [200, 200]
+    adapter = ConcurrentWsgiToAsgi(app, Intake(1024, 1024, 60).body)
+    answers = await asyncio.gather(*(call_adapter(adapter, scope()) for _ in range(CALLERS)))
+    assert [answer[0]["status"] for answer in answers] == [200] * CALLERS
 
 
 async def test_an_async_view_runs_on_the_loop_of_the_server(app: flask.Flask) -> None:
@@ -114,6 +85,41 @@ async def test_an_async_view_runs_on_the_loop_of_the_server(app: flask.Flask) ->
 
     await call(app, scope())
     assert loops == [asyncio.get_running_loop()]
+
+
+async def test_each_view_sees_its_own_request_after_waiting(app: flask.Flask) -> None:
+    everybody_is_here = asyncio.Barrier(CALLERS)
+
+    @app.get("/<name>")
+    async def view(name: str) -> str:
+        async with asyncio.timeout(30):
+            await everybody_is_here.wait()
+        return f"{name} {flask.request.path}"
+
+    adapter = ConcurrentWsgiToAsgi(app, Intake(1024, 1024, 60).body)
+    answers = await asyncio.gather(*(call_adapter(adapter, scope(f"/{n}")) for n in range(CALLERS)))
+    assert [body_of(answer) for answer in answers] == [f"{n} /{n}".encode() for n in range(CALLERS)]
+
+
+async def test_a_cancelled_request_is_cancelled_where_its_view_waits(app: flask.Flask) -> None:
+    inside, seen = asyncio.Event(), []
+
+    @app.get("/")
+    async def view() -> str:
+        inside.set()
+        try:
+            await asyncio.Future()
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+        return ""
+
+    asked = asyncio.create_task(call(app, scope()))
+    await inside.wait()
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert seen == ["cancelled"]
 
 
 async def test_the_response_is_closed(app: flask.Flask) -> None:
@@ -178,7 +184,7 @@ async def test_head_has_headers_and_no_body(app: flask.Flask) -> None:
 
 async def test_a_chunked_body_reaches_the_view_whole(app: flask.Flask) -> None:
     app.add_url_rule("/", view_func=lambda: flask.request.get_data(), methods=["POST"])
-    adapter = ConcurrentWsgiToAsgi(app, THREADS, Intake(1024, 1024, 60).body)
+    adapter = ConcurrentWsgiToAsgi(app, Intake(1024, 1024, 60).body)
     chunks = iter([b"one ", b"two ", b"three"])
     sent: list[Message] = []
 
@@ -204,7 +210,7 @@ async def test_a_stream_ends_when_its_client_leaves(app: flask.Flask) -> None:
             closed.append("closed")
 
     app.add_url_rule("/", view_func=lambda: flask.Response(endless()))
-    adapter = ConcurrentWsgiToAsgi(app, THREADS, Intake(1024, 1024, 60).body)
+    adapter = ConcurrentWsgiToAsgi(app, Intake(1024, 1024, 60).body)
     messages = iter([{"type": "http.request", "body": b""}])
 
     async def receive() -> Message:
@@ -249,7 +255,7 @@ async def test_what_the_body_reader_raises_passes_through(app: flask.Flask) -> N
         yield b""
 
     with pytest.raises(BodyTooLarge):
-        await call_adapter(ConcurrentWsgiToAsgi(app, 1, read_body), scope())
+        await call_adapter(ConcurrentWsgiToAsgi(app, read_body), scope())
 
 
 async def test_too_many_duplicate_headers_are_a_bad_request(app: flask.Flask) -> None:
@@ -262,7 +268,7 @@ async def test_an_application_that_is_not_flask_is_carried_too() -> None:
         start_response("201 Created", [("Content-Length", "2")])
         return [environ["REQUEST_METHOD"].encode()[:2], b"not announced"]
 
-    adapter = ConcurrentWsgiToAsgi(wsgi, 1, Intake(1024, 1024, 60).body)
+    adapter = ConcurrentWsgiToAsgi(wsgi, Intake(1024, 1024, 60).body)
     start, body = await call_adapter(adapter, scope())
     assert start["status"] == 201
     assert body["body"] == b"GE"
