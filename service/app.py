@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from flask import Flask
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
@@ -16,7 +15,7 @@ from service.contract import describe
 from service.edge import Edge
 from service.errors import PROBLEMS, MalformedRequest
 from service.flask_adapter import ConcurrentWsgiToAsgi
-from service.flask_routes import MODEL_OF, FlaskRoute, flask_app
+from service.flask_routes import FlaskRoute, flask_app
 from service.health_routes import health_routes
 from service.predict_routes import PredictEndpoint, predict_routes
 from service.problems import http_problem_response, problem_response
@@ -39,7 +38,9 @@ def create_app(service: Service) -> Edge:
     api.include_router(health_routes(service))
     api.include_router(predict_routes(service))
     api.include_router(v2_routes(service))
-    _mount(api, flask, adapter, service)
+    flask_routes = [FlaskRoute(rule.rule, adapter, service) for rule in flask.url_map.iter_rules()]
+    # Routes of their own, so that every other path gets the API's own 404.
+    api.router.routes.extend(Route(route.route, route) for route in flask_routes)
     describe(api)
     for kind in (*PROBLEMS, Exception):
         api.add_exception_handler(kind, problem_response)
@@ -49,13 +50,7 @@ def create_app(service: Service) -> Edge:
         f"/v1/models/{name}/predict": PredictEndpoint(service, model)
         for name, model in service.models.items()
     }
-    return Edge(api, endpoints, {rule.rule for rule in flask.url_map.iter_rules()}, service)
-
-
-def _mount(api: FastAPI, flask: Flask, adapter: ConcurrentWsgiToAsgi, service: Service) -> None:
-    """Each Flask rule as a route of its own, so that every other path gets the API's own 404."""
-    for rule in flask.url_map.iter_rules():
-        api.router.routes.append(Route(rule.rule, FlaskRoute(adapter, service, MODEL_OF.get(rule.rule))))
+    return Edge(api, endpoints, {route.route: route for route in flask_routes}, service)
 
 
 def _parameter_problem(request: Request, error: Exception) -> JSONResponse:

@@ -7,7 +7,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from starlette.requests import Request
@@ -39,15 +39,19 @@ class Edge:
     """
 
     def __init__(
-        self, app: App, endpoints: Mapping[str, Endpoint], flask_paths: Collection[str], service: Service
+        self,
+        app: App,
+        endpoints: Mapping[str, Endpoint],
+        flask_endpoints: Mapping[str, Endpoint],
+        service: Service,
     ) -> None:
         """`endpoints` are reached by exact path for POST, without the routing of `app`.
 
-        What is refused here on `flask_paths` is answered in Flask's shape.
+        So are `flask_endpoints`, and what is refused here on their paths is answered in Flask's shape.
         """
         self.app = app
-        self._flask_paths = flask_paths
-        self._endpoints = endpoints
+        self._endpoints = {**endpoints, **flask_endpoints}
+        self._flask_paths = flask_endpoints.keys()
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,9 +98,8 @@ class Edge:
         return None
 
     def _error(self, scope: Scope, error: ServiceError) -> App:
-        if scope["path"] in self._flask_paths:
-            return flask_error_response(error)
-        return problem_response(Request(scope), error)
+        respond = flask_error_response if scope["path"] in self._flask_paths else problem_response
+        return respond(Request(scope), error)
 
     def _marks(self, request_id: bytes) -> Iterable[tuple[bytes, bytes]]:
         yield b"x-request-id", request_id

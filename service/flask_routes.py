@@ -6,11 +6,12 @@ import logging
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
+from starlette.requests import Request
 from werkzeug.exceptions import HTTPException
 
 from service.budget import budget_of
 from service.disconnect import cancelled_when_client_leaves
-from service.errors import PROBLEMS, MalformedRequest, detail_of, headers_of, problem_of
+from service.errors import MalformedRequest, detail_of, headers_of, problem_of
 from service.flask_adapter import RECEIVE_KEY, SCOPE_KEY, ConcurrentWsgiToAsgi, FlaskOnTheLoop
 from service.limits import Receive, Scope, Send
 from service.problems import flask_error_response
@@ -26,18 +27,19 @@ MODEL_OF = {"/predict": CIFAR10}
 class FlaskRoute:
     """One Flask rule as an ASGI application, which answers in Flask's shape what is refused before Flask."""
 
-    def __init__(self, adapter: ConcurrentWsgiToAsgi, service: Service, model: str | None) -> None:
+    def __init__(self, rule: str, adapter: ConcurrentWsgiToAsgi, service: Service) -> None:
+        self.route = rule
         self._adapter = adapter
         self._service = service
-        self._model = model
+        self._model = MODEL_OF.get(rule)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             if self._model is not None and scope["method"] == "POST":
                 self._service.model(self._model).admit(budget_of(scope))
             await self._adapter(scope, receive, send)
-        except tuple(PROBLEMS) as error:
-            await flask_error_response(error)(scope, receive, send)
+        except Exception as error:
+            await flask_error_response(Request(scope), error)(scope, receive, send)
 
 
 def flask_app(service: Service) -> Flask:

@@ -25,8 +25,10 @@ def problem_response(request: Request, error: Exception) -> JSONResponse:
     return _answer(request, body, headers_of(error))
 
 
-def flask_error_response(error: Exception) -> JSONResponse:
-    """The shape of the Flask routes, for what is refused before Flask."""
+def flask_error_response(request: Request, error: Exception) -> JSONResponse:
+    """The shape of the Flask routes, for what never reached Flask; logs what is our fault."""
+    if problem_of(error).status == 500:
+        logger.error("request %s failed", request.state.request_id, exc_info=error)
     return JSONResponse({"error": detail_of(error)}, problem_of(error).status, headers_of(error))
 
 
