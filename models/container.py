@@ -9,7 +9,7 @@ image's end: what follows, such as the film behind a phone's motion photo, is no
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from models.errors import UndecodableImage, UnsupportedImage
 
@@ -20,6 +20,9 @@ MAX_PARTS = 4096
 
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _NO_LENGTH = {0x01, *range(0xD0, 0xD9)}
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_HUFFMAN_FRAMES = {0xC0, 0xC1, 0xC2}
+_EXIF, _ADOBE = 0xE1, 0xEE
 # In a scan, 0xFF is data when 0x00 follows, and a restart marker when 0xD0..0xD7 does.
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
@@ -35,35 +38,57 @@ def image_format(data: bytes) -> Format:
     raise UnsupportedImage("not a JPEG, PNG or WebP image")
 
 
-def count_scans(data: bytes, format_: Format) -> int:
-    """How many passes over the pixels the file asks for: a JPEG's scans, otherwise 1.
+class Parts(NamedTuple):
+    """`scans`: how many passes over the pixels the file asks for; more than 1 in a progressive JPEG alone.
 
-    Raises UndecodableImage for a file made of too many parts; leaves everything else to the decoder.
+    `plain_size`: width and height of a JPEG with three components of 8 bits and with neither an EXIF nor
+    an Adobe segment, so that nothing but its pixels decides the picture; None for every other file.
     """
+
+    scans: int = 1
+    plain_size: tuple[int, int] | None = None
+
+
+def walk(data: bytes, format_: Format) -> Parts:
+    """Look at the parts; raises UndecodableImage for too many, and leaves other faults to the decoder."""
     if format_ == "JPEG":
-        return _jpeg_scans(data)
+        return _walk_jpeg(data)
     if format_ == "PNG":
         _refuse_many_chunks(data)
-    return 1  # libwebp walks its container itself, in C
+    return Parts()  # libwebp walks its container itself, in C
 
 
-def _jpeg_scans(data: bytes) -> int:
+def _walk_jpeg(data: bytes) -> Parts:
     scans, position = 0, 2
+    sizes: list[tuple[int, int] | None] = []
     for _ in range(MAX_PARTS):
         marker = data[position : position + 2]
         if len(marker) < 2 or marker[0] != 0xFF or marker[1] == _END_OF_IMAGE:
-            return scans
-        if marker[1] == 0xFF:  # fill bytes are legal, and nobody writes them
+            return Parts(scans, sizes[0] if len(sizes) == 1 else None)
+        kind = marker[1]
+        if kind == 0xFF:  # fill bytes are legal, and nobody writes them
             raise UndecodableImage("the image has too many parts")
         position += 2
-        if marker[1] in _NO_LENGTH:
+        if kind in _NO_LENGTH:
             continue
+        if kind in _FRAMES:
+            sizes.append(_plain_size(kind, data[position : position + 8]))
+        elif kind in (_EXIF, _ADOBE):
+            sizes.append(None)
         position += int.from_bytes(data[position : position + 2], "big")
-        if marker[1] == _START_OF_SCAN:
+        if kind == _START_OF_SCAN:
             scans += 1
             found = _AFTER_SCAN.search(data, position)
             position = found.start() if found else len(data)
     raise UndecodableImage("the image has too many parts")
+
+
+def _plain_size(kind: int, frame: bytes) -> tuple[int, int] | None:
+    """Of a frame header: length (2 bytes), bits, height (2), width (2), components."""
+    if kind not in _HUFFMAN_FRAMES or frame[2:3] != b"\x08" or frame[7:8] != b"\x03":
+        return None
+    width, height = int.from_bytes(frame[5:7], "big"), int.from_bytes(frame[3:5], "big")
+    return (width, height) if width and height else None
 
 
 def _refuse_many_chunks(data: bytes) -> None:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from models import images
 from models.engines.protocol import Engine, Logits
 from models.errors import BadOutput
-from models.images import Pixels
+from models.images import Encoded, Pixels
 from models.manifest import Calibration, Manifest
 
 
@@ -51,11 +50,11 @@ class Predictor:
         self.engine_reason = engine_reason
         self._max_pixels = max_pixels
 
-    def inspect(self, data: bytes) -> Image.Image:
+    def inspect(self, data: bytes) -> Encoded:
         """Read the header alone; raises ImageError for what will not be decoded."""
         return images.inspect(data, self._max_pixels)
 
-    def decode(self, image: Image.Image) -> Pixels:
+    def decode(self, image: Encoded) -> Pixels:
         """What `inspect` returned -> uint8 (size, size, 3); raises ImageError. A bad image fails alone."""
         return images.decode(image, self.manifest.preprocessing)
 

@@ -5,16 +5,9 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from PIL import Image
-
-from models.images import Pixels
+from models.images import Encoded, Pixels
 from models.predictor import Predictor
 from service.errors import Overloaded
-
-# A hop to a thread and back costs about as much as decoding this many pixels; Pillow releases the
-# interpreter lock, so larger images gain from another core.
-INLINE_PIXELS = 96 * 96
-INLINE_BYTES = 65_536
 
 
 class Decoder:
@@ -28,11 +21,11 @@ class Decoder:
     async def decode(self, predictor: Predictor, data: bytes) -> Pixels:
         """Encoded image -> uint8 (size, size, 3); raises ImageError or Overloaded."""
         image = predictor.inspect(data)
-        if image.width * image.height <= INLINE_PIXELS and len(data) <= INLINE_BYTES:
+        if image.small:
             return predictor.decode(image)
         return await self._in_pool(predictor, image)
 
-    async def _in_pool(self, predictor: Predictor, image: Image.Image) -> Pixels:
+    async def _in_pool(self, predictor: Predictor, image: Encoded) -> Pixels:
         if self._in_progress >= self._limit:
             raise Overloaded("too many images are being decoded")
         self._in_progress += 1

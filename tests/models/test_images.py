@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from models.errors import ImageError, ImageTooLarge, UndecodableImage, UnsupportedImage
-from models.images import MAX_JPEG_SCANS, Preprocessing, inspect, prepare
+from models.images import MAX_JPEG_SCANS, Pixels, Preprocessing, decode, inspect, prepare
 from tests.conftest import SAMPLES, ImageMaker, png_header
 
 STRETCH = Preprocessing(size=32, resize="stretch")
@@ -167,7 +168,7 @@ def test_a_jpeg_with_too_many_scans_is_refused_before_it_is_decoded(make_image: 
 
 def test_a_large_jpeg_may_have_fewer_scans_than_a_small_one() -> None:
     large = encoded(Image.new("L", (5000, 5000)), "JPEG", progressive=True)
-    assert inspect(large).size == (5000, 5000)
+    assert (inspect(large).width, inspect(large).height) == (5000, 5000)
     scan = large[large.rindex(b"\xff\xda") : -2]
     with pytest.raises(UndecodableImage, match="scans for its size"):
         inspect(large[:-2] + scan * 12 + b"\xff\xd9")
@@ -211,3 +212,62 @@ def test_a_damaged_image_is_pixels_or_an_image_error_and_says_nothing_of_the_dec
     except ImageError as error:
         outcome = str(error)
     assert "0x" not in outcome
+
+
+def by_pillow(data: bytes, preprocessing: Preprocessing) -> Pixels | None:
+    """What Pillow alone makes of it; None for an error."""
+    try:
+        opened = Image.open(io.BytesIO(data), formats=("JPEG",))
+        return decode(replace(inspect(data), opened=opened), preprocessing)
+    except (ImageError, OSError, SyntaxError):
+        return None
+
+
+def by_us(data: bytes, preprocessing: Preprocessing) -> Pixels | None:
+    try:
+        return prepare(data, preprocessing)
+    except ImageError:
+        return None
+
+
+def same(one: Pixels | None, other: Pixels | None) -> bool:
+    return one is None if other is None else one is not None and np.array_equal(one, other)
+
+
+SMALL_SIDE = st.integers(1, 100)
+
+
+@settings(deadline=None)
+@given(
+    SMALL_SIDE,
+    SMALL_SIDE,
+    st.integers(0, 2),
+    st.integers(1, 100),
+    st.booleans(),
+    st.sampled_from([STRETCH, CROP]),
+)
+def test_a_small_jpeg_has_the_pixels_that_pillow_gives_it(
+    width: int, height: int, subsampling: int, quality: int, progressive: bool, preprocessing: Preprocessing
+) -> None:
+    noise = np.random.default_rng(width * 100 + height).integers(0, 256, (height, width, 3), np.uint8)
+    data = encoded(
+        Image.fromarray(noise), "JPEG", subsampling=subsampling, quality=quality, progressive=progressive
+    )
+    assert same(by_us(data, preprocessing), by_pillow(data, preprocessing))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 10_000), st.integers(0, 255))
+def test_pillow_decides_about_a_small_jpeg_that_is_damaged(at: int, end: int, byte: int) -> None:
+    whole = (SAMPLES / "cat-32.jpg").read_bytes()
+    damaged = bytearray(whole)
+    damaged[at % len(whole)] = byte
+    for data in (bytes(damaged), whole[: end % len(whole)]):
+        assert same(by_us(data, STRETCH), by_pillow(data, STRETCH))
+
+
+def test_the_orientation_of_a_small_jpeg_counts() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = prepare(encoded(halves(32, 32), "JPEG", exif=exif), STRETCH)
+    assert turned[0, 16, 0] > 200 > turned[-1, 16, 0]
