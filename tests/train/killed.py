@@ -48,8 +48,8 @@ def die_inside_save(number: int) -> None:
 def die_after_best(number: int) -> None:
     real, count = network.save_weights, itertools.count(1)
 
-    def save_weights(model: torch.nn.Module, path: Path) -> None:
-        real(model, path)
+    def save_weights(network: torch.nn.Module, path: Path) -> None:
+        real(network, path)
         if next(count) == number:
             die()
 
