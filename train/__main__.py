@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,6 +61,7 @@ def _train(arguments: Sequence[str]) -> None:
     if not re.fullmatch(NAME_PATTERN, name):
         raise RunError(f"--name: {name!r} must be small letters, digits, '-' and '_', at most 64")
     options = run.Options(
+        command=_typed(arguments),
         data=given.data,
         directory=given.output or RUNS / name,
         cache=given.cache,
@@ -73,6 +75,12 @@ def _train(arguments: Sequence[str]) -> None:
         run.train(recipe, start, options, wanted, world)
 
 
+def _typed(arguments: Sequence[str]) -> str:
+    """The command that makes the model anew; of absolute paths the last part, the rest being private."""
+    told = [re.sub(r"(^|=)/(.*/)?(?=.)", r"\1", word) for word in arguments if word != "--resume"]
+    return shlex.join(["python", "-m", "train", *told])
+
+
 def _recipe(given: argparse.Namespace, start: initial.Initial | None) -> Recipe:
     """The named recipe, fitted to the weights it starts from, with what the flags change."""
     recipe = RECIPES[given.recipe or ("finetune" if start else "scratch")]
@@ -81,7 +89,7 @@ def _recipe(given: argparse.Namespace, start: initial.Initial | None) -> Recipe:
     if start and any(phase.blocks == 1 for phase in recipe.phases):
         raise RunError(f"the recipe {recipe.name} grows a network of its own: it takes no --init")
     recipe = start.adapt(recipe) if start else recipe
-    recipe = at_size(recipe, given.size) if given.size else recipe
+    recipe = at_size(recipe, given.size) if given.size is not None else recipe
     changes = {
         "epochs": given.epochs,
         "batch_size": given.batch_size,
@@ -102,7 +110,10 @@ def _train_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("recipe", nargs="?", choices=sorted(RECIPES), help="default: finetune, or scratch")
     parser.add_argument(
-        "--data", type=Path, required=True, help="folder or zip by class, or a CIFAR-10 download"
+        "--data",
+        type=Path,
+        required=True,
+        help="folder or zip by class, with or without train, val and test above; or a CIFAR-10 download",
     )
     parser.add_argument("--init", help="start from a model: its name, its directory, a .pth, or `imagenet`")
     parser.add_argument("--init-models-dir", type=Path, default=SHIPPED_MODELS, help="where --init NAME is")

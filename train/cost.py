@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from models import resnet18
-from train import batches, schedule
 from train.network import Trunk
 from train.recipe import Phase, Recipe
 
@@ -14,16 +15,11 @@ from train.recipe import Phase, Recipe
 _FORWARD_AND_BACKWARD = 3
 
 
-def training_flops(recipe: Recipe, num_classes: int, train_images: int, steps: int) -> float:
-    """Floating-point operations of the first `steps` steps, validation and optimiser apart."""
-    per_epoch = batches.steps_per_epoch(recipe, train_images)
-    total = recipe.epochs * per_epoch
-    phases = [schedule.phase_at(recipe, step / total) for step in range(steps)]
-    per_image = {phase: _forward_flops(recipe, num_classes, phase) for phase in recipe.phases}
-    images = min(recipe.batch_size, train_images)
-    return sum(
-        images * per_image[phase] * (1 if phase.frozen_body else _FORWARD_AND_BACKWARD) for phase in phases
-    )
+@lru_cache
+def step_flops(recipe: Recipe, num_classes: int, phase: Phase, images: int) -> float:
+    """Floating-point operations of one step of `phase` on `images`, the optimiser apart."""
+    passes = 1 if phase.frozen_body else _FORWARD_AND_BACKWARD
+    return images * passes * _forward_flops(recipe, num_classes, phase)
 
 
 def _forward_flops(recipe: Recipe, num_classes: int, phase: Phase) -> float:

@@ -33,6 +33,10 @@ class Rejected:
     path: str
     reason: str
 
+    def __str__(self) -> str:
+        """One line; bytes that are no text are escaped."""
+        return f"{self.path}: {self.reason}".encode(errors="backslashreplace").decode()
+
 
 @dataclass(frozen=True)
 class Images:
@@ -73,8 +77,7 @@ def load(
     index = json.loads((folder / "index.json").read_text())
     rejected = tuple(Rejected(path, reason) for path, reason in index["rejected"])
     if rejected and policy == "fail":
-        first = rejected[0]
-        raise DataError(f"{len(rejected)} files cannot be used, the first {first.path}: {first.reason}")
+        raise DataError(f"{len(rejected)} files cannot be used, the first {rejected[0]}")
     refused = {file.path for file in rejected}
     kept = [item for item in source.items if item.path not in refused]
     number = {name: i for i, name in enumerate(source.classes)}
@@ -128,8 +131,11 @@ def _decode_into(folder: Path, source: Source, preprocessing: Preprocessing) -> 
 
 def _decode(source: Source, item: Item, preprocessing: Preprocessing) -> tuple[Pixels, str] | Rejected:
     try:
+        item.path.encode()  # reports and manifests are UTF-8
         data = source.read(item.path)
         return images.prepare(data, preprocessing), hashlib.sha256(data).hexdigest()
+    except UnicodeEncodeError:
+        return Rejected(item.path, "its name is not UTF-8")
     except ImageError as error:
         return Rejected(item.path, str(error))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A model on a set of images, through the very code the service answers with."""
+"""A model on a set of images, through the service's preprocessing and one of its engines."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from dataclasses import dataclass
@@ -12,19 +13,20 @@ import torch
 from torch import Tensor, nn
 
 from models.manifest import Normalisation
-from train import batches, network, optimiser, schedule
+from train import batches, cost, network, optimiser, schedule
 from train.data import Images
 from train.distributed import World
 from train.errors import Diverged
 from train.interrupt import Interrupt
 from train.progress import Progress
-from train.recipe import Recipe
+from train.recipe import Phase, Recipe
 from train.splits import Indices, Splits
 from train.state import State
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
 NORM_IMAGES = 2048
+TRIAL_IMAGES = 64
 EVALUATION_BATCH = 256
 
 
@@ -46,7 +48,7 @@ def run(setting: Setting, state: State, progress: Progress, interrupt: Interrupt
     """Train from `state.step` to the end; the best averaged weights end up in `best.pt`.
 
     Raises Diverged when the loss is not finite and KeyboardInterrupt after Ctrl-C; the checkpoint on
-    disk is then the last good one, and after Ctrl-C it is that of the last step.
+    disk is then the last sound one, and after Ctrl-C it is that of the last step.
     """
     saver = _Saver(setting, state)
     for epoch in range(len(state.history), setting.recipe.epochs):
@@ -74,10 +76,9 @@ def _train_epoch(
             model = world.wrap(network.of_phase(state.network, phase))
         optimiser.scale_lr(state.optimisers, schedule.lr_factor(recipe, batch.progress) * phase.lr_scale)
         loss = step(setting, state, model, batch)
-        if world.any(not math.isfinite(loss)):
-            raise Diverged(f"the loss is {loss} at step {batch.step + 1}; the checkpoint before it stands")
         state.step += 1
         state.loss_sum += loss
+        state.flops += _flops(setting, phase)
         progress.step(state.step, loss, recipe.batch_size)
         leaving = _leaving(setting, interrupt)
         if leaving or saver.due:
@@ -86,34 +87,62 @@ def _train_epoch(
             raise KeyboardInterrupt
 
 
+def _flops(setting: Setting, phase: Phase) -> float:
+    images = min(setting.recipe.batch_size, len(setting.splits.train))
+    return cost.step_flops(setting.recipe, len(setting.images.classes), phase, images)
+
+
 def _leaving(setting: Setting, interrupt: Interrupt) -> bool:
     """Whether somebody at any process has asked to stop."""
     return setting.world.any(interrupt.asked)
 
 
 def step(setting: Setting, state: State, model: nn.Module, batch: batches.Batch) -> float:
-    """Forward, backward, step, average; returns the mean loss over this process's images."""
+    """Forward, backward, step, average; returns the mean loss over this process's images.
+
+    Raises Diverged, in every process and before anything is changed by it, when that is not finite in one.
+    """
     device = setting.world.device
     pixels, labels = batch.pixels.to(device), batch.labels.to(device)
     model.train()
     with torch.autocast(device.type, setting.precision, enabled=setting.precision != torch.float32):
         logits = model(network.normalise(pixels, setting.normalisation))
     loss = nn.functional.cross_entropy(logits.float(), labels, label_smoothing=setting.recipe.label_smoothing)
+    value = float(loss.item())
+    if setting.world.any(not math.isfinite(value)):
+        raise Diverged(f"the loss is {value} at step {batch.step + 1}; what was saved before it stands")
     torch.autograd.backward(loss)
     for optimizer in state.optimisers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     state.average.update(state.network, batch.step)
-    return float(loss.item())
+    return value
+
+
+def sound(setting: Setting, state: State) -> bool:
+    """Whether the weights are numbers and give numbers: the next loss would show it, after they are saved.
+
+    Tried on a copy, because a forward pass moves the statistics of the batch norms.
+    """
+    model = network.Trunk(copy.deepcopy(state.network), blocks=2).train()
+    with torch.no_grad():
+        logits = model(_normalised(setting, setting.splits.train[:TRIAL_IMAGES]))
+    values = [logits, *model.state_dict().values(), *state.average.network.state_dict().values()]
+    return all(bool(value.isfinite().all()) for value in values)
 
 
 def _end_epoch(setting: Setting, state: State, seconds: float, progress: Progress) -> None:
-    """Validate the averaged weights, keep them if they are the best so far, write the epoch down."""
+    """Validate the averaged weights, keep them if they are the best so far, write the epoch down.
+
+    Raises Diverged when the weights are no longer sound.
+    """
+    if setting.world.any(not sound(setting, state)):
+        raise Diverged(f"the weights are useless after step {state.step}; what was saved before it stands")
     per_epoch = batches.steps_per_epoch(setting.recipe, len(setting.splits.train))
     phase = schedule.phase_at(setting.recipe, (state.step - 1) / (setting.recipe.epochs * per_epoch))
     model = network.Trunk(state.average.network, phase.blocks)
-    sample = np.random.default_rng(setting.recipe.seed).permutation(setting.splits.train)[:NORM_IMAGES]
-    network.measure_batch_norms(model, (_normalised(setting, part) for part in _parts(sample)))
+    if not phase.frozen_body:  # the head was trained on the body's own statistics
+        network.measure_batch_norms(model, (_normalised(setting, part) for part in norm_parts(setting)))
     logits = predict(setting, model, setting.splits.val)
     labels = torch.from_numpy(setting.images.labels[setting.splits.val])
     accuracy = float((logits.argmax(1) == labels).double().mean())
@@ -141,13 +170,25 @@ def predict(setting: Setting, model: nn.Module, indices: Indices) -> Tensor:
     model.eval()
     world = setting.world
     parts = _parts(indices[world.rank :: world.size])
-    mine = torch.cat([model(_normalised(setting, part)).float().cpu() for part in parts])
+    nothing = torch.empty(0, len(setting.images.classes))  # a process may have no image
+    mine = torch.cat([nothing, *(model(_normalised(setting, part)).float().cpu() for part in parts)])
     return world.gather(mine, len(indices))
 
 
 def _normalised(setting: Setting, indices: Indices) -> Tensor:
     pixels = torch.from_numpy(np.ascontiguousarray(setting.images.pixels[indices])).permute(0, 3, 1, 2)
     return network.normalise(pixels.to(setting.world.device), setting.normalisation)
+
+
+def norm_parts(setting: Setting) -> list[Indices]:
+    """Training images for the batch norms in parts of one size, since each part counts alike.
+
+    A part is never a single image, of which there are no statistics, nor larger than EVALUATION_BATCH.
+    """
+    sample = np.random.default_rng(setting.recipe.seed).permutation(setting.splits.train)[:NORM_IMAGES]
+    parts = -(-len(sample) // EVALUATION_BATCH)
+    size = len(sample) // parts
+    return list(sample[: parts * size].reshape(parts, size))
 
 
 def _parts(indices: Indices) -> list[Indices]:
@@ -178,6 +219,7 @@ class _Saver:
         return self._state.seconds + time.monotonic() - self._saved_at
 
     def save(self) -> None:
+        """Keeps the previous checkpoint where the weights are not sound; the next loss ends such a run."""
         self._state.seconds, self._saved_at = self.seconds, time.monotonic()
-        if self._setting.world.first:
+        if self._setting.world.first and sound(self._setting, self._state):
             self._state.save(self._setting.directory / CHECKPOINT)

@@ -32,8 +32,8 @@ class Publication:
 def publish(setting: loop.Setting, state: State, training: dict[str, Any], wanted: Publication) -> Path:
     """Save `models_dir/name/N/` with the next free N, and `report.html` and `card.md` beside the weights.
 
-    Everything is measured on the weights as stored: rounded, saved, loaded again, run in the service's
-    engine. Calibration sees the validation images alone; the test images are looked at once, after it.
+    Everything is measured on the weights as stored: rounded, saved, loaded again, run in the torch engine
+    in fp32. Calibration sees the validation images alone; the test images are looked at once, after it.
     """
     weights = to_numpy(checkpoint.load(setting.directory / loop.BEST))
     spec = _spec(setting, training, wanted)
@@ -44,7 +44,7 @@ def publish(setting: loop.Setting, state: State, training: dict[str, Any], wante
     metrics = _metrics(validation, test, calibration) | {"target_precision": wanted.target_precision}
     spec = spec.model_copy(update={"calibration": calibration, "metrics": metrics})
     directory = artifact.save(wanted.models_dir, spec, weights)
-    report.write(setting.directory, report.Story(spec, state.history, test))
+    report.write(setting.directory, report.Story(spec, state.history, test, directory))
     return directory
 
 

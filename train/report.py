@@ -29,11 +29,12 @@ INK, ACCENT, SECOND, GRID = "#1f2933", "#0b6e99", "#c2571a", "#d9e2ec"
 
 @dataclass(frozen=True)
 class Story:
-    """Everything the report and the card tell."""
+    """Everything the report and the card tell; `directory` is where the model was saved."""
 
     spec: ModelSpec
     history: list[dict[str, Any]]
     test: Answers
+    directory: Path
 
 
 def write(directory: Path, story: Story) -> None:
@@ -59,6 +60,7 @@ def _facts(story: Story) -> dict[str, Any]:
     after = metrics.confidence_and_correct(probabilities, labels)
     return {
         "spec": spec,
+        "directory": story.directory,
         "test": spec.metrics["test"],
         "before": spec.metrics["test_before_calibration"],
         "validation": spec.metrics["validation"],

@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from models.images import Preprocessing
 from models.manifest import Normalisation
 from train import batches, checkpoint, data, initial, loop, network, splits
-from train.cost import training_flops
 from train.data import Images, Policy, Rejected
 from train.distributed import World
-from train.errors import RunError
+from train.errors import DataError, RunError
 from train.initial import Initial
 from train.interrupt import Interrupt
 from train.progress import Progress
@@ -33,8 +32,12 @@ STATISTICS_IMAGES = 10_000
 
 @dataclass(frozen=True)
 class Options:
-    """What is not part of the recipe: where things are and how this machine runs it."""
+    """What is not part of the recipe: where things are and how this machine runs it.
 
+    `command` is what was typed, for the record.
+    """
+
+    command: str
     data: Path
     directory: Path
     cache: Path
@@ -51,6 +54,7 @@ def train(recipe: Recipe, start: Initial | None, options: Options, wanted: Publi
     images, rejected = data.load(source, preprocessing, options.cache, options.bad_files)
     data.check_classes(images)
     sides = splits.split(images, recipe.validation_fraction, recipe.test_fraction, recipe.seed)
+    _check_shares(recipe, sides, world)
     normalisation = recipe.normalisation or measure_normalisation(images, sides)
     setting = loop.Setting(
         recipe,
@@ -67,8 +71,16 @@ def train(recipe: Recipe, start: Initial | None, options: Options, wanted: Publi
         _fit(setting, state, rejected)
         if world.first:
             record = {"source": source.name, **sides.record(images.digests, recipe.seed)}
-            directory = publish(setting, state, _provenance(setting, state, start, record), wanted)
+            training = {"command": options.command} | _provenance(setting, state, start, record)
+            directory = publish(setting, state, training, wanted)
             print(f"{directory}\n{options.directory / 'report.html'}\n{options.directory / 'card.md'}")
+
+
+def _check_shares(recipe: Recipe, sides: Splits, world: World) -> None:
+    """Batch norms need two images a step in every process; raises DataError."""
+    images = min(recipe.batch_size, len(sides.train))
+    if images < 2 * world.size:
+        raise DataError(f"{images} images a step are too few for {world.size} processes: two each at least")
 
 
 def _state(setting: loop.Setting, start: Initial | None, resume: bool) -> State:
@@ -118,7 +130,7 @@ def _fit(setting: loop.Setting, state: State, rejected: tuple[Rejected, ...]) ->
     total = recipe.epochs * batches.steps_per_epoch(recipe, len(sides.train))
     progress = Progress(total, state.step, setting.directory if world.first else None)
     for file in rejected:
-        progress.say(f"skipped {file.path}: {file.reason}")
+        progress.say(f"skipped {file}")
     progress.say(
         f"{len(sides.train)} images to train on, {len(sides.val)} to validate, {len(sides.test)} to test, "
         f"{len(sides.leaked)} copies left out, {len(rejected)} files skipped; {total} steps"
@@ -134,11 +146,9 @@ def _provenance(
     setting: loop.Setting, state: State, start: Initial | None, record: dict[str, Any]
 ) -> dict[str, Any]:
     recipe = setting.recipe
-    flops = training_flops(recipe, len(setting.images.classes), len(setting.splits.train), state.step)
     return {
-        "command": f"python -m train {recipe.name} --data {record['source']}",
         "start": start.description if start else "random weights",
-        "petaflop": round(flops / 1e15, 4),
+        "petaflop": float(f"{state.flops / 1e15:.4g}"),
         "hours": round(state.seconds / 3600, 3),
         "lengths": state.lengths,
         "processes": setting.world.size,
@@ -152,9 +162,14 @@ def _provenance(
 
 def measure_normalisation(images: Images, sides: Splits) -> Normalisation:
     """Per-channel mean and deviation of (at most 10,000 of) the training pixels, to four places."""
-    chosen = sides.train[:: max(1, len(sides.train) // STATISTICS_IMAGES)]
-    pixels = images.pixels[chosen].reshape(-1, 3) / np.float32(255)
-    mean, deviation = pixels.mean(axis=0, dtype=np.float64), pixels.std(axis=0, dtype=np.float64)
+    chosen = sides.train[:: -(-len(sides.train) // STATISTICS_IMAGES)]
+    counts = np.zeros((3, 256))  # of each value in each channel: all pixels as floats would fill the memory
+    for i in chosen:
+        channels = images.pixels[i].reshape(-1, 3).T
+        counts += np.stack([np.bincount(channel, minlength=256) for channel in channels])
+    values, shares = np.arange(256) / 255, counts / counts.sum(axis=1, keepdims=True)
+    mean = shares @ values
+    deviation = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(axis=1))
     return Normalisation(
         mean=initial.per_channel(mean.round(4)), std=initial.per_channel(deviation.round(4).clip(1e-3))
     )

@@ -1,10 +1,13 @@
 """Where images come from: a folder by class, a zip of one, or torchvision's CIFAR-10 download.
 
-`CLASS/**/image` with or without `train/`, `val/` and `test/` above the classes.
+`CLASS/**/image` with or without `train/`, `val/` and `test/` above the classes; `training/`, `valid/` and
+`validation/` are as good, with any capitals. Where there is one of these, other folders beside it are not
+read.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -47,8 +50,15 @@ class Source:
     fingerprint: str
 
 
+def _side(folder: str) -> Side | None:
+    return _SIDES.get(folder.casefold())
+
+
 def open_source(path: Path) -> Source:
-    """Find the images under `path`; raises DataError where there is no class folder with a file."""
+    """Find the images under `path`; raises DataError where there is no class folder with a file.
+
+    `Source.read` raises OSError for a file that cannot be read.
+    """
     if path.is_dir() and (path / _CIFAR_FOLDER).is_dir():
         return _cifar(path)
     if path.is_dir():
@@ -70,12 +80,23 @@ def _folder(root: Path) -> Source:
 
 
 def _zip(path: Path) -> Source:
-    archive = zipfile.ZipFile(path)
+    try:
+        archive = zipfile.ZipFile(path)
+    except Exception as error:  # zipfile lets what it stumbles on pass
+        raise DataError(f"{path}: a damaged zip file") from error
     entries = archive.infolist()
     files = [entry.filename for entry in entries if not entry.is_dir()]
     folders = [entry.filename.rstrip("/") for entry in entries if entry.is_dir()]
-    fingerprint = _digest(f"{entry.filename} {entry.file_size} {entry.CRC}" for entry in entries)
-    return _by_class(path.name, files, folders, archive.read, fingerprint)
+    listing = [f"{entry.filename} {entry.file_size} {entry.CRC}" for entry in entries]
+    fingerprint = _digest([str(path.stat().st_mtime_ns), *listing])  # the listing may survive damage
+    return _by_class(path.name, files, folders, lambda member: _unzip(archive, member), fingerprint)
+
+
+def _unzip(archive: zipfile.ZipFile, member: str) -> bytes:
+    try:
+        return archive.read(member)
+    except Exception as error:  # zipfile and each of its decompressors raise their own
+        raise OSError(errno.EIO, "damaged or encrypted in the zip file") from error
 
 
 def _by_class(
@@ -87,19 +108,22 @@ def _by_class(
 ) -> Source:
     paths = sorted(path for path in files if not _hidden(path))
     prefix = _wrapper(paths)
-    sided = any(_parts(path, prefix)[0] in _SIDES for path in paths)
+    sided = any(_side(_parts(path, prefix)[0]) for path in paths)
     level = 1 if sided else 0
     items = tuple(
-        Item(path, parts[level], _SIDES.get(parts[0]) if sided else None)
+        Item(path, parts[level], _side(parts[0]))
         for path in paths
-        if len(parts := _parts(path, prefix)) > level + 1 and (not sided or parts[0] in _SIDES)
+        if len(parts := _parts(path, prefix)) > level + 1 and bool(_side(parts[0])) == sided
     )
     if not items:
         raise DataError(f"{name}: no class folder with a file in it")
     class_folders = {
         parts[level]
         for path in folders
-        if not _hidden(path) and path.startswith(prefix) and len(parts := _parts(path, prefix)) == level + 1
+        if not _hidden(path)
+        and path.startswith(prefix)
+        and len(parts := _parts(path, prefix)) == level + 1
+        and bool(_side(parts[0])) == sided
     }
     classes = tuple(sorted({item.class_name for item in items} | class_folders))
     return Source(name, items, classes, read, fingerprint)
@@ -107,14 +131,14 @@ def _by_class(
 
 def _digest(lines: Iterable[str]) -> str:
     """One hash for a listing, so that a changed file makes another cache."""
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def _wrapper(paths: list[str]) -> str:
     """The one folder that holds everything, as in most zips; never a class or a side."""
     tops = {PurePosixPath(path).parts[0] for path in paths}
     shallowest = min((len(PurePosixPath(path).parts) for path in paths), default=0)
-    alone = len(tops) == 1 and shallowest > 2 and next(iter(tops)) not in _SIDES
+    alone = len(tops) == 1 and shallowest > 2 and not _side(next(iter(tops)))
     return f"{next(iter(tops))}/" if alone else ""
 
 
@@ -123,15 +147,18 @@ def _parts(path: str, prefix: str) -> tuple[str, ...]:
 
 
 def _hidden(path: str) -> bool:
-    """What file managers leave behind: .DS_Store, ._x, __MACOSX, Thumbs.db."""
+    """What file managers leave behind: .DS_Store, ._x, __MACOSX, Thumbs.db; in a zip, also no name at all."""
     parts = PurePosixPath(path).parts
-    return any(part.startswith((".", "__MACOSX")) for part in parts) or parts[-1] == "Thumbs.db"
+    return not parts or any(part.startswith((".", "__MACOSX")) for part in parts) or parts[-1] == "Thumbs.db"
 
 
 def _cifar(root: Path) -> Source:
     """torchvision's format holds raw pixels; as PNG files they go the one way every image goes."""
     sides: tuple[Side, ...] = ("train", "test")
-    sets = {side: CIFAR10(str(root), train=side == "train") for side in sides}
+    try:
+        sets = {side: CIFAR10(str(root), train=side == "train") for side in sides}
+    except RuntimeError as error:  # a checksum differs, or a file is missing
+        raise DataError(f"{root / _CIFAR_FOLDER}: a damaged or incomplete CIFAR-10 download") from error
     classes: list[str] = sets["train"].classes
     items = tuple(
         Item(f"{side}/{classes[target]}/{index:05d}.png", classes[target], side)

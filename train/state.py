@@ -19,7 +19,8 @@ from train.recipe import Recipe
 class State:
     """`step` is the next one to take; `identity` is what a resumed run must have in common.
 
-    `lengths` is the plan: from which step on the run was to take how many epochs.
+    `lengths` is the plan: from which step on the run was to take how many epochs. `flops` counts the
+    floating-point operations of the steps taken, validation and optimiser apart.
     """
 
     identity: dict[str, Any]
@@ -31,6 +32,7 @@ class State:
     best_accuracy: float = -1.0
     loss_sum: float = 0.0
     seconds: float = 0.0
+    flops: float = 0.0
     lengths: list[dict[str, int]] = field(default_factory=list)
 
     @classmethod
@@ -54,12 +56,14 @@ class State:
         )
 
     def restore(self, path: Path) -> None:
-        """Continue from `path`; raises RunError, naming the differences, if it was another run.
+        """Continue from `path`; raises RunError, naming the differences, if it was another run or format.
 
         The number of epochs alone may differ: a run may be cut short or made longer, which `lengths` keeps.
         """
         epochs = self.lengths[-1]["epochs"]
         saved = checkpoint.load(path)
+        if missing := set(_PLAIN) - saved.keys():
+            raise RunError(f"{path} was written by another version: it has no {min(missing)}")
         different = [
             f"{key} was {saved['identity'].get(key)!r}, now {value!r}"
             for key, value in self.identity.items()
@@ -77,4 +81,4 @@ class State:
             mine.load_state_dict(theirs)
 
 
-_PLAIN = ("identity", "step", "history", "best_accuracy", "loss_sum", "seconds", "lengths")
+_PLAIN = ("identity", "step", "history", "best_accuracy", "loss_sum", "seconds", "flops", "lengths")

@@ -46,6 +46,12 @@ def test_a_lower_threshold_would_miss_the_precision() -> None:
     assert calibrate.threshold_for(confidences, correct, 0.99) == 0.7
 
 
+def test_answers_of_one_confidence_are_sure_together_or_not_at_all() -> None:
+    confidences, correct = np.array([0.9, 0.8, 0.8, 0.8]), np.array([True, True, False, False])
+    assert calibrate.threshold_for(confidences, correct, 0.9) == 0.9
+    assert calibrate.threshold_for(confidences, correct, 0.5) == 0.8
+
+
 def test_where_no_threshold_is_precise_enough_only_the_surest_answer_is_sure() -> None:
     confidences, correct = np.array([0.9, 0.8]), np.array([False, False])
     assert calibrate.threshold_for(confidences, correct, 0.99) == 0.9

@@ -43,7 +43,15 @@ def test_a_full_disk_leaves_the_previous_checkpoint_and_no_rubbish(tmp_path: Pat
 def test_a_checkpoint_holds_no_code(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     torch.save({"step": print}, path)
-    with pytest.raises(Exception, match="weights_only"):
+    with pytest.raises(RunError, match="not a checkpoint"):
+        checkpoint.load(path)
+
+
+def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(path, {"weights": torch.arange(50)})
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(RunError, match="not a checkpoint"):
         checkpoint.load(path)
 
 

@@ -12,7 +12,10 @@ from models import artifact, resnet18
 from tests.train.conftest import FolderMaker
 from train import checkpoint
 from train.__main__ import main
+from train.cost import step_flops
+from train.network import Average
 from train.progress import Progress
+from train.recipe import RECIPES, at_size
 
 
 class Workbench:
@@ -54,6 +57,15 @@ def test_training_ends_in_a_model_the_service_can_load(trained: tuple[Workbench,
     assert manifest.training["data"]["images"] == {"train": 21, "val": 3, "test": 24}
     assert manifest.metrics["test"]["images"] == 24
     assert manifest.calibration.temperature != 1
+
+
+def test_the_record_has_the_command_as_typed_without_private_folders(
+    trained: tuple[Workbench, Path],
+) -> None:
+    bench, data = trained
+    command = artifact.load_manifest(bench.models / "colours" / "1").training["command"]
+    flags = "--epochs 2 --batch-size 8 --size 8 --output run --models-dir models --cache cache"
+    assert command == f"python -m train --data {data.name} --name colours {flags}"
 
 
 def test_evaluate_reproduces_every_figure_of_the_card(
@@ -147,13 +159,25 @@ def test_a_single_class_stops_before_the_first_epoch(
     assert not bench.run_dir.exists()
 
 
-def test_a_loss_that_is_no_number_stops_and_leaves_the_last_good_checkpoint(
-    bench: Workbench, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert bench.train(folder, "scratch", "--lr", "1e30", "--save-every-s", "0") == 1
-    assert "error: the loss is nan" in capsys.readouterr().err
+@pytest.mark.parametrize("value", [float("inf"), 3e38])
+@pytest.mark.parametrize("step", [2, 3])  # the last of an epoch, and the first
+def test_weights_that_a_step_ruins_are_never_saved(
+    bench: Workbench, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    step: int, value: float,
+) -> None:  # fmt: skip
+    real = Average.update
+
+    def ruin(self: Average, network: torch.nn.Module, number: int) -> None:
+        if number == step - 1:
+            torch.nn.init.constant_(network.get_parameter("fc.weight"), value)
+        real(self, network, number)
+
+    monkeypatch.setattr(Average, "update", ruin)
+    assert bench.train(folder, "scratch", "--save-every-s", "0") == 1
+    assert "what was saved before it stands" in capsys.readouterr().err
     state = checkpoint.load(bench.run_dir / "checkpoint.pt")
-    assert state["step"] >= 1
+    assert state["step"] == step - 1
+    assert all(weights.abs().max() < 1e6 for weights in state["network"].values())
     assert not bench.models.exists()
 
 
@@ -172,10 +196,14 @@ def test_ctrl_c_saves_the_step_and_exits_with_130(
 
 
 def test_a_run_may_be_made_longer_and_says_so(bench: Workbench, folder: Path) -> None:
-    assert bench.train(folder, "--epochs", "1") == 0
-    assert bench.train(folder, "--epochs", "2", "--resume") == 0
+    assert bench.train(folder, "cifar10-crops", "--epochs", "1") == 0
+    assert bench.train(folder, "cifar10-crops", "--epochs", "2", "--resume") == 0
     lengths = artifact.load_manifest(bench.models / "colours" / "2").training["lengths"]
     assert lengths == [{"from_step": 0, "epochs": 1}, {"from_step": 2, "epochs": 2}]
+    recipe = at_size(RECIPES["cifar10-crops"], 8)
+    first, second = (step_flops(recipe, 3, phase, 8) for phase in recipe.phases[:2])
+    # Of the two steps that the first plan had, one was of the first phase; the longer plan would give it two.
+    assert checkpoint.load(bench.run_dir / "checkpoint.pt")["flops"] == first + 3 * second
 
 
 def test_somebodys_weights_become_a_model(bench: Workbench, tmp_path: Path) -> None:

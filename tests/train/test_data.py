@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,6 +66,27 @@ def test_files_that_are_no_images_are_listed_with_their_reason(copied: Path, tmp
         f"red/{name}" for name in ("broken.png", "empty.png", "gone.png", "huge.png", "notes.txt")
     }
     assert "pixels" in reasons["red/huge.png"]
+
+
+def test_a_damaged_file_in_a_zip_is_listed(folder: Path, tmp_path: Path) -> None:
+    content = (folder / "red" / "000.png").read_bytes()
+    whole = Path(shutil.make_archive(str(tmp_path / "images"), "zip", folder))
+    with zipfile.ZipFile(whole) as archive, zipfile.ZipFile(tmp_path / "stored.zip", "w") as stored:
+        for name in archive.namelist():
+            stored.writestr(name, archive.read(name))
+    stored_bytes = (tmp_path / "stored.zip").read_bytes()
+    (tmp_path / "stored.zip").write_bytes(stored_bytes.replace(content, content[::-1]))
+    images, rejected = data.load(open_source(tmp_path / "stored.zip"), AT_8, tmp_path / "cache")
+    assert len(images) == 23
+    assert [str(file) for file in rejected] == ["red/000.png: damaged or encrypted in the zip file"]
+
+
+def test_a_file_whose_name_is_no_text_is_listed(copied: Path, tmp_path: Path) -> None:
+    shutil.copy(copied / "red" / "000.png", copied / "red" / os.fsdecode(b"caf\xe9.png"))
+    for _ in range(2):  # the second time out of the cache
+        images, rejected = data.load(open_source(copied), AT_8, tmp_path / "cache")
+        assert len(images) == 24
+        assert [str(file) for file in rejected] == ["red/caf\\udce9.png: its name is not UTF-8"]
 
 
 def test_the_policy_fail_names_the_first_bad_file(copied: Path, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def story(answers: Answers) -> report.Story:
     )
     epoch = {"train_loss": 1.0, "val_loss": 0.9, "crop_px": 8, "blocks": 2, "seconds": 60.0}
     history = [epoch | {"epoch": number, "val_accuracy": 0.4 + number / 10} for number in (1, 2)]
-    return report.Story(spec, history, answers)
+    return report.Story(spec, history, answers, Path("runs/models/pets/1"))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_page_and_card_state_the_figures_of_the_model(written: Path, story: repo
     card = (written / "card.md").read_text()
     assert f"| {figures['accuracy']:.4f} |" in card
     assert f"| {figures['ece']:.4f} |" in card
-    assert "python -m train evaluate --model pets --data pets.zip" in card
+    assert "python -m train evaluate --model runs/models/pets/1 --data path/to/pets.zip" in card
 
 
 def test_the_same_run_gives_the_same_page(written: Path, story: report.Story, tmp_path: Path) -> None:

@@ -4,11 +4,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from train import checkpoint
+from tests.train.outcome import outcome, same
 from train.__main__ import main
 
 
@@ -19,19 +20,20 @@ def arguments(data: Path, root: Path, run: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
-    """The weights of six steps without a kill."""
+def uninterrupted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What six steps without a kill leave."""
     root = tmp_path_factory.mktemp("uninterrupted")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     assert main(arguments(folder, root, "run")) == 0
     torch.set_num_threads(before)
-    return checkpoint.load(root / "run" / "best.pt")
+    return outcome(root / "run")
 
 
-@pytest.mark.parametrize("moment", ["step:3", "step:4", "save:6"])
-def test_a_run_killed_and_resumed_ends_in_the_very_same_weights(
-    moment: str, folder: Path, tmp_path: Path, uninterrupted: dict[str, torch.Tensor]
+# Two steps an epoch, each saved; then best.pt (the third file written) and the checkpoint after validation.
+@pytest.mark.parametrize("moment", ["step:3", "save:3", "best:1", "save:6"])
+def test_a_run_killed_and_resumed_ends_in_the_very_same_state(
+    moment: str, folder: Path, tmp_path: Path, uninterrupted: dict[str, Any]
 ) -> None:
     given = arguments(folder, tmp_path, "run")
     killed = subprocess.run(
@@ -43,6 +45,4 @@ def test_a_run_killed_and_resumed_ends_in_the_very_same_weights(
     )
     assert killed.returncode == -signal.SIGKILL
     assert main([*given, "--resume"]) == 0
-    resumed = checkpoint.load(tmp_path / "run" / "best.pt")
-    assert resumed.keys() == uninterrupted.keys()
-    assert all(torch.equal(resumed[name], uninterrupted[name]) for name in resumed)
+    assert same(outcome(tmp_path / "run"), uninterrupted)

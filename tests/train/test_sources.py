@@ -35,6 +35,18 @@ def test_folders_named_train_val_and_test_are_sides(make_folder: FolderMaker) ->
     assert {item.side for item in source.items} == {"train", "val", "test"}
 
 
+def test_sides_may_be_written_with_capitals(make_folder: FolderMaker) -> None:
+    source = open_source(make_folder(2, sides=("Train", "VAL", "Test")))
+    assert source.classes == ("blue", "green", "red")
+    assert {item.side for item in source.items} == {"train", "val", "test"}
+
+
+def test_what_lies_beside_the_sides_is_not_read(make_folder: FolderMaker) -> None:
+    root = make_folder(2, sides=("train", "test"))
+    (root / "notes" / "old").mkdir(parents=True)
+    assert open_source(root).classes == ("blue", "green", "red")
+
+
 @pytest.mark.parametrize("prefix", ["", "pictures/"])
 def test_a_zip_is_read_as_the_folder_it_holds(folder: Path, tmp_path: Path, prefix: str) -> None:
     from_folder, from_zip = open_source(folder), open_source(zipped(folder, tmp_path / "a.zip", prefix))
@@ -92,6 +104,20 @@ def test_torchvisions_cifar10_download_is_read(tmp_path: Path, monkeypatch: pyte
     assert len(source.items) == 120
     with Image.open(io.BytesIO(source.read("test/bird/00002.png"))) as image:
         assert np.array_equal(np.asarray(image).transpose(2, 0, 1).ravel(), pixels[2])
+
+
+def test_a_damaged_cifar10_download_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"half")
+    with pytest.raises(DataError, match="damaged or incomplete CIFAR-10"):
+        open_source(tmp_path)
+
+
+def test_a_zip_without_its_table_of_contents_is_refused_in_one_line(folder: Path, tmp_path: Path) -> None:
+    path = zipped(folder, tmp_path / "a.zip")
+    path.write_bytes(path.read_bytes().replace(b"PK\x01\x02", b"XXXX"))
+    with pytest.raises(DataError, match="a damaged zip file"):
+        open_source(path)
 
 
 def test_what_is_neither_a_folder_nor_a_zip_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Kill a training at random moments, resume it, and compare: `python -m tests.train.torture --data PATH`.
 
-Ten SIGKILLs in one short run, each followed by `--resume`; the weights must be those of a run left alone,
-bit for bit. Minutes, so not in the suite.
+Ten SIGKILLs in one short run, each followed by `--resume`; the best weights and the whole last state must be
+those of a run left alone, bit for bit. Minutes, so not in the suite.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-import torch
-
+from tests.train.outcome import outcome, same
 from train import checkpoint
 
 KILLS = 10
@@ -30,9 +30,9 @@ def main() -> int:
         root = Path(scratch)
         alone, seconds = left_alone(command(given.data, root, "alone"), root / "alone")
         killed = killed_often(command(given.data, root, "killed"), root / "killed", rng, seconds)
-        same = all(torch.equal(alone[name], killed[name]) for name in alone)
-    print("bit-identical" if same else "DIFFERENT")
-    return 0 if same else 1
+        alike = same(alone, killed)
+    print("bit-identical" if alike else "DIFFERENT")
+    return 0 if alike else 1
 
 
 def command(data: str, root: Path, name: str) -> list[str]:
@@ -41,16 +41,14 @@ def command(data: str, root: Path, name: str) -> list[str]:
     return [sys.executable, "-m", "train", "scratch", "--data", data, *short, *map(str, places)]
 
 
-def left_alone(arguments: list[str], directory: Path) -> tuple[dict[str, torch.Tensor], float]:
-    """Its weights, and the seconds it trained."""
+def left_alone(arguments: list[str], directory: Path) -> tuple[dict[str, Any], float]:
+    """Its outcome, and the seconds it trained."""
     subprocess.run(arguments, check=True, capture_output=True)
-    return checkpoint.load(directory / "best.pt"), checkpoint.load(directory / "checkpoint.pt")["seconds"]
+    return outcome(directory), checkpoint.load(directory / "checkpoint.pt")["seconds"]
 
 
-def killed_often(
-    arguments: list[str], directory: Path, rng: random.Random, seconds: float
-) -> dict[str, torch.Tensor]:
-    """The weights after `KILLS` kills, each at a random moment of a share of the training time."""
+def killed_often(arguments: list[str], directory: Path, rng: random.Random, seconds: float) -> dict[str, Any]:
+    """The outcome after `KILLS` kills, each at a random moment of a share of the training time."""
     kills, resumed = 0, arguments
     while kills < KILLS:
         process = subprocess.Popen(resumed, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
@@ -69,7 +67,7 @@ def killed_often(
         print(f"kill {kills}: at {step(directory)}")
         resumed = [*arguments, "--resume"] if (directory / "checkpoint.pt").exists() else arguments
     subprocess.run(resumed, check=True, capture_output=True)
-    return checkpoint.load(directory / "best.pt")
+    return outcome(directory)
 
 
 def step(directory: Path) -> str:
