@@ -100,7 +100,7 @@ def _leaving(setting: Setting, interrupt: Interrupt) -> bool:
 def step(setting: Setting, state: State, model: nn.Module, batch: batches.Batch) -> float:
     """Forward, backward, step, average; returns the mean loss over this process's images.
 
-    Raises Diverged, in every process and before anything is changed by it, when that is not finite in one.
+    Raises Diverged, in every process and before the weights change, when that is not finite in one.
     """
     device = setting.world.device
     pixels, labels = batch.pixels.to(device), batch.labels.to(device)
@@ -108,10 +108,10 @@ def step(setting: Setting, state: State, model: nn.Module, batch: batches.Batch)
     with torch.autocast(device.type, setting.precision, enabled=setting.precision != torch.float32):
         logits = model(network.normalise(pixels, setting.normalisation))
     loss = nn.functional.cross_entropy(logits.float(), labels, label_smoothing=setting.recipe.label_smoothing)
-    value = float(loss.item())
+    torch.autograd.backward(loss)
+    value = float(loss.item())  # after both passes are under way: a GPU works on while it is waited for
     if setting.world.any(not math.isfinite(value)):
         raise Diverged(f"the loss is {value} at step {batch.step + 1}; what was saved before it stands")
-    torch.autograd.backward(loss)
     for optimizer in state.optimisers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
