@@ -71,8 +71,8 @@ class Batcher(Generic[Item, Answer]):
 
     ``run_batch`` is called in the device's thread with 1 to ``max_batch_size`` items and returns one answer
     for each, in order. An answer that is an `Exception` is raised to its own caller alone (one object per
-    item, please). If ``run_batch`` raises, each caller of that batch gets a `BatchFailed`. After a MemoryError
-    it is called once more, for one half of the batch and then for the other.
+    item, please). If ``run_batch`` raises, each caller of that batch gets a `BatchFailed`. After a
+    MemoryError it is called once more, for one half of the batch and then for the other.
 
     The target in the policy decides who is admitted, when a batch closes and who expires in the line. Once
     a batch runs, its answers are delivered even if late, unless the caller said when to give up: then that
@@ -188,7 +188,7 @@ class Batcher(Generic[Item, Answer]):
             self._alarm.cancel()  # it would keep the model in memory until it rings
 
     def give_up(self) -> None:
-        """Answer everybody with DeadlineExceeded, for a device that hangs; what it still returns goes nowhere."""
+        """For a device that hangs: answer everybody with DeadlineExceeded; what it still returns is lost."""
         now = asyncio.get_running_loop().time()
         self._give_up(self._lane.line.take(len(self._lane.line)), "dropped", now)
         self._give_up(self._running, "expired_running", now)

@@ -24,4 +24,4 @@ class Observer:
         """
 
     def failed(self, name: str, kind: str) -> None:
-        """An accepted request was answered with an exception of this type, which is no fault of its caller."""
+        """An accepted request was answered with an exception of this type: the batch's, or its own."""

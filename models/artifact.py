@@ -60,9 +60,7 @@ def save(
     if target.exists():
         raise BadArtifact(f"{target} exists already; a version is never overwritten")
     data = safetensors.numpy.save(_stored(weights, dtype))
-    manifest = Manifest(
-        **dict(spec), weights=WeightsFile(dtype=dtype, sha256=sha256(data))
-    )
+    manifest = Manifest(**dict(spec), weights=WeightsFile(dtype=dtype, sha256=sha256(data)))
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{spec.version}-", dir=target.parent))
     try:
@@ -95,7 +93,7 @@ def load(directory: Path) -> Artifact:
 
 
 def add_export(directory: Path, export: Export, contents: Mapping[str, bytes]) -> None:
-    """Put an export beside a model's weights, in place of an earlier one for the same engine and precision."""
+    """Put an export beside a model's weights, in place of one for the same engine and precision."""
     others = [
         other
         for other in load_manifest(directory).exports

@@ -12,6 +12,7 @@ from flask import Flask
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from service.admin_routes import admin_routes
 from service.contract import describe
 from service.edge import Edge
 from service.errors import PROBLEMS, MalformedRequest
@@ -32,7 +33,6 @@ def create_app(service: Service) -> Edge:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await service.warm_up()
         yield
         await service.close()
         adapter.close()
@@ -41,6 +41,7 @@ def create_app(service: Service) -> Edge:
     api.include_router(health_routes(service))
     api.include_router(predict_routes(service))
     api.include_router(v2_routes(service))
+    api.include_router(admin_routes(service))
     _mount(api, flask, adapter, service)
     describe(api)
     for kind in (*PROBLEMS, Exception):
@@ -48,8 +49,7 @@ def create_app(service: Service) -> Edge:
     api.add_exception_handler(HTTPException, http_problem_response)
     api.add_exception_handler(RequestValidationError, _parameter_problem)
     endpoints = {
-        f"/v1/models/{name}/predict": PredictEndpoint(service, model)
-        for name, model in service.models.items()
+        f"/v1/models/{name}/predict": PredictEndpoint(service, slot) for name, slot in service.models.items()
     }
     return Edge(api, endpoints, {rule.rule for rule in flask.url_map.iter_rules()}, service)
 

@@ -164,7 +164,7 @@ def _export(arguments: Sequence[str]) -> None:
 def _golden(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m train golden",
-        description="Give a model an image, and its answers to it as they are now, to be checked at each start.",
+        description="Give a model an image, and its answers to it as of now, to be checked at each load.",
     )
     parser.add_argument("--model", required=True, help="a model's name, or its version's directory")
     parser.add_argument("--image", type=Path, required=True, help="JPEG, PNG or WebP")

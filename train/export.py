@@ -39,8 +39,8 @@ class Made:
 
 
 def export(model: Artifact, precision: ExportPrecision, source: Path, cache: Path) -> Export:
-    """Put an export at `precision` into the directory of `model`, in place of an earlier one, and its answer to
-    the golden sample, which a model without one is given from the validation images.
+    """Put an export at `precision` into the directory of `model`, in place of an earlier one, and its answer
+    to the golden sample; a model without one gets it from the validation images.
 
     `source` holds the images that the model was trained on. Raises DataError where they do not give the split
     that the model records, RunError without NNCF, EngineUnavailable where this CPU lacks the precision.

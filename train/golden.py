@@ -1,4 +1,7 @@
-"""The golden sample of a published model: an image, and what every precision answers to it; `models.golden` checks."""
+"""The golden sample of a published model: an image, and what every precision answers to it.
+
+`models.golden` checks it at load.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,8 @@ from train.metrics import confidence_and_correct
 
 
 def add(directory: Path, image: bytes) -> None:
-    """Put an encoded image beside the weights as a PNG at the network's size, with what the stored weights and
-    each export answer to it here; raises ImageError.
+    """Put an encoded image beside the weights as a PNG at the network's size, with what the stored weights
+    and each export answer to it here; raises ImageError.
 
     An export that this processor has no instructions for stays without an answer: it is not checked.
     """
@@ -34,7 +37,9 @@ def add(directory: Path, image: bytes) -> None:
         export.model_copy(update={"golden": _answer_of(model, export, sample)})
         for export in model.manifest.exports
     )
-    artifact.set_golden(directory, Golden(sha256=artifact.sha256(sample), probabilities=stored), sample, exports)
+    artifact.set_golden(
+        directory, Golden(sha256=artifact.sha256(sample), probabilities=stored), sample, exports
+    )
 
 
 def sample_of(model: Artifact) -> bytes | None:

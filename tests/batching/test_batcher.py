@@ -517,7 +517,8 @@ class TestTheDevice:
         assert batcher.latency.p99(12) > 0.0
 
     @pytest.mark.parametrize(
-        ("answers", "failure"), [([], WrongResultCount), ([ValueError()], ValueError), ([0, 0], WrongResultCount)]
+        ("answers", "failure"),
+        [([], WrongResultCount), ([ValueError()], ValueError), ([0, 0], WrongResultCount)],
     )
     async def test_a_failing_warm_up_says_so(
         self, make: Make, answers: list[Any], failure: type[Exception]
