@@ -141,4 +141,6 @@ class ModelSlot:
 
 def _outcome(error: BaseException) -> str:
     """For the metrics."""
-    return {UnknownModel: "unknown", UnfitVersion: "unfit"}.get(type(error), "abandoned")
+    if isinstance(error, UnknownModel):
+        return "unknown"
+    return "unfit" if isinstance(error, UnfitVersion) else "abandoned"

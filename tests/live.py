@@ -84,7 +84,7 @@ def send(
 
 @contextlib.contextmanager
 def serve(
-    predictors: Sequence[Predictor], store: Store | None = None, **settings: Any
+    predictors: Sequence[Predictor], store: Store | None = None, /, **settings: Any
 ) -> Iterator[LiveService]:
     """Start a service on a free port; stop it, and its threads, at the end."""
     defaults = {"port": 0, "admin_token": TOKEN, "drain_grace_seconds": 0.0, "log_level": "warning"}
