@@ -7,6 +7,7 @@ from batching.errors import (
     BatchFailed,
     BatchingError,
     DeadlineExceeded,
+    OutOfMemory,
     QueueFull,
     WrongResultCount,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "LatencyModel",
     "LatencyPoint",
     "Observer",
+    "OutOfMemory",
     "QueueFull",
     "RefusalReason",
     "WrongResultCount",

@@ -8,7 +8,14 @@ from math import inf
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from batching.device import Device
-from batching.errors import BatcherClosed, BatchFailed, DeadlineExceeded, QueueFull, WrongResultCount
+from batching.errors import (
+    BatcherClosed,
+    BatchFailed,
+    DeadlineExceeded,
+    OutOfMemory,
+    QueueFull,
+    WrongResultCount,
+)
 from batching.lane import ClosedBatch, Lane
 from batching.latency import LatencyModel
 from batching.observer import Observer
@@ -64,7 +71,8 @@ class Batcher(Generic[Item, Answer]):
 
     ``run_batch`` is called in the device's thread with 1 to ``max_batch_size`` items and returns one answer
     for each, in order. An answer that is an `Exception` is raised to its own caller alone (one object per
-    item, please). If ``run_batch`` raises, each caller of that batch gets a `BatchFailed`.
+    item, please). If ``run_batch`` raises, each caller of that batch gets a `BatchFailed`. After a
+    MemoryError it is called once more, for one half of the batch and then for the other.
 
     The target in the policy decides who is admitted, when a batch closes and who expires in the line. Once
     a batch runs, its answers are delivered even if late, unless the caller said when to give up: then that
@@ -160,11 +168,11 @@ class Batcher(Generic[Item, Answer]):
     async def warm_up(self, item: Item, *, repeats: int = 3) -> None:
         """Seed the latency model: time batches of 1, 2, 4, ... of this item in the engine thread.
 
-        Raises whatever ``run_batch`` raises.
+        Raises whatever ``run_batch`` raises or gives as an answer.
         """
         measured = []
         for size in _doubling(self._policy.max_batch_size):
-            work = partial(self._answers, [item] * size)
+            work = partial(self._rehearse, [item] * size)
             await self._device.measure(work)  # the first of its size may compile or allocate
             measured += [(size, await self._device.measure(work)) for _ in range(repeats)]
         self._lane.latency = LatencyModel(measured)
@@ -176,6 +184,14 @@ class Batcher(Generic[Item, Answer]):
             self._all_answered.set()
         await self._all_answered.wait()
         self._device.detach(self._lane)
+        if self._alarm is not None:
+            self._alarm.cancel()  # it would keep the model in memory until it rings
+
+    def give_up(self) -> None:
+        """For a device that hangs: answer everybody with DeadlineExceeded; what it still returns is lost."""
+        now = asyncio.get_running_loop().time()
+        self._give_up(self._lane.line.take(len(self._lane.line)), "dropped", now)
+        self._give_up(self._running, "expired_running", now)
 
     def release(self, closed: ClosedBatch[_Request], now: float) -> list[_Request]:
         """For the device: answer those given up, return those who are still there."""
@@ -210,22 +226,45 @@ class Batcher(Generic[Item, Answer]):
         seconds = now - running.started
         if isinstance(outcome, BaseException):
             for request in requests:
-                request.answer(self._failure(outcome, running.size))
+                self._fail(request, self._failure(outcome, running.size))
         else:
             for request, answer in zip(requests, outcome, strict=True):
-                request.answer(
-                    answer
-                    if isinstance(answer, Exception)
-                    else Answered(answer, running.started - request.offered, seconds, running.size)
-                )
+                if isinstance(answer, Exception):
+                    self._fail(request, answer)
+                else:
+                    queue_seconds = running.started - request.offered
+                    request.answer(Answered(answer, queue_seconds, seconds, running.size))
         self._tell(self._observer.batch_done, running.size, running.predicted_seconds, seconds)
 
     def _answers(self, items: list[Item]) -> list[Answer | Exception]:
         """In the engine thread."""
+        try:
+            return self._checked(items)
+        except MemoryError:
+            pass  # tried again below: in here its traceback would hold on to what was allocated
+        half = len(items) // 2
+        return [answer for part in (items[:half], items[half:]) if part for answer in self._second_try(part)]
+
+    def _second_try(self, items: list[Item]) -> list[Answer | Exception]:
+        try:
+            return self._checked(items)
+        except MemoryError:
+            return [OutOfMemory(self.name, len(items)) for _ in items]
+
+    def _rehearse(self, items: list[Item]) -> None:
+        for answer in self._checked(items):
+            if isinstance(answer, Exception):
+                raise answer
+
+    def _checked(self, items: list[Item]) -> list[Answer | Exception]:
         answers = list(self._run_batch(items))
         if len(answers) != len(items):
             raise WrongResultCount(self.name, len(items), len(answers))
         return answers
+
+    def _fail(self, request: _Request, error: Exception) -> None:
+        if request.answer(error):
+            self._tell(self._observer.failed, type(error).__name__)
 
     def _failure(self, cause: BaseException, size: int) -> BatchFailed:
         """A new object for each caller: a shared one would grow its traceback with every raise."""

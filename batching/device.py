@@ -44,7 +44,7 @@ class Device:
         self.name = name
         self.schedule: DeviceSchedule[Any] = DeviceSchedule()
         self._owners: dict[Lane[Any], LaneOwner] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._busy_since: float | None = None
         self._dispatch_is_due = False
         self._jobs: SimpleQueue[tuple[asyncio.AbstractEventLoop, Work, Done] | None] = SimpleQueue()
         # A daemon, so that a batch which hangs cannot keep the process from exiting.
@@ -52,10 +52,9 @@ class Device:
         self._thread.start()
 
     @property
-    def busy_seconds(self) -> float:
-        """How long the running batch has been running; 0 when idle. For a watchdog."""
-        running = self.schedule.running
-        return self._loop.time() - running.started if running and self._loop else 0.0
+    def busy_since(self) -> float | None:
+        """When the engine thread began what it is at, by time.monotonic(); None when idle. For a watchdog."""
+        return self._busy_since
 
     def attach(self, lane: Lane[Any], owner: LaneOwner) -> None:
         """Let a batcher's lane take turns on this device."""
@@ -70,7 +69,6 @@ class Device:
     def wake(self, loop: asyncio.AbstractEventLoop) -> None:
         """Somebody waits. An idle device starts as soon as all who are ready now have joined."""
         if self.schedule.running is None and not self._dispatch_is_due:
-            self._loop = loop
             self._dispatch_is_due = True
             loop.call_soon(self._dispatch, loop)
 
@@ -128,10 +126,12 @@ class Device:
         """The engine thread. Whatever a batch raises is an outcome like any other: the thread lives on."""
         while (job := self._jobs.get()) is not None:
             loop, work, done = job
+            self._busy_since = time.monotonic()
             try:
                 outcome = work()
             except BaseException as error:
                 outcome = error
+            self._busy_since = None
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(done, outcome)
             del job, loop, work, done, outcome  # an idle thread keeps no batch in memory

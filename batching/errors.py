@@ -5,7 +5,8 @@ BatchingError
 ├── DeadlineExceeded     accepted, but its deadline passed, or can no longer be met
 ├── BatcherClosed        the batcher is draining or closed; this process takes no more
 └── BatchFailed          the batch function raised (see ``__cause__``)
-    └── WrongResultCount it returned too few or too many answers
+    ├── WrongResultCount it returned too few or too many answers
+    └── OutOfMemory      it raised MemoryError, for half of the batch as well; retry later
 """
 
 
@@ -52,3 +53,10 @@ class WrongResultCount(BatchFailed):
     def __init__(self, name: str, size: int, returned: int) -> None:
         super().__init__(name, size, f"{returned} answers returned")
         self.returned = returned
+
+
+class OutOfMemory(BatchFailed):
+    """Not even half of the batch found memory. Nothing is wrong with the caller's item."""
+
+    def __init__(self, name: str, size: int) -> None:
+        super().__init__(name, size, "out of memory")

@@ -22,3 +22,6 @@ class Observer:
         ``dropped`` (its deadline could no longer be met). Work done in vain: ``left_running``,
         ``expired_running``.
         """
+
+    def failed(self, name: str, kind: str) -> None:
+        """An accepted request was answered with an exception of this type: the batch's, or its own."""

@@ -1,8 +1,8 @@
 """A model on disk: `ROOT/name/version/` with `model.json` and `weights.safetensors`.
 
-A version is written once, in one rename, and its weights never change; exports may be added beside them.
-Loading trusts nothing: the manifest must fit the schema and its own directory, the weights must hash to
-what it says and be finite.
+A version is written once, in one rename, and its weights never change; exports and a golden sample may be
+added beside them. Loading trusts nothing: the manifest must fit the schema and its own directory, no file may
+lie outside of it, the weights must hash to what it says and be finite.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from models.errors import BadArtifact
-from models.manifest import Export, Manifest, ModelSpec, WeightsFile
+from models.manifest import Export, Golden, Manifest, ModelSpec, WeightsFile
 
 Weights = dict[str, NDArray[Any]]
 
@@ -38,6 +38,10 @@ class Artifact:
     directory: Path
     manifest: Manifest
     weights: Weights
+
+    @property
+    def weights_path(self) -> Path:
+        return self.directory / self.manifest.weights.file
 
 
 def save(
@@ -56,9 +60,7 @@ def save(
     if target.exists():
         raise BadArtifact(f"{target} exists already; a version is never overwritten")
     data = safetensors.numpy.save(_stored(weights, dtype))
-    manifest = Manifest(
-        **dict(spec), weights=WeightsFile(dtype=dtype, sha256=hashlib.sha256(data).hexdigest())
-    )
+    manifest = Manifest(**dict(spec), weights=WeightsFile(dtype=dtype, sha256=sha256(data)))
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{spec.version}-", dir=target.parent))
     try:
@@ -91,27 +93,45 @@ def load(directory: Path) -> Artifact:
 
 
 def add_export(directory: Path, export: Export, contents: Mapping[str, bytes]) -> None:
-    """Put an export beside a model's weights, in place of an earlier one for the same engine and precision.
+    """Put an export beside a model's weights, in place of one for the same engine and precision."""
+    others = [
+        other
+        for other in load_manifest(directory).exports
+        if (other.engine, other.precision) != (export.engine, export.precision)
+    ]
+    _add(directory, {"exports": tuple(others)}, contents, {"exports": (*others, export)})
 
-    The earlier one leaves `model.json` first and the new one enters it last, each in one rename: whenever
+
+def set_golden(directory: Path, golden: Golden, image: bytes, exports: tuple[Export, ...]) -> None:
+    """Put a golden sample beside a model's weights, in place of an earlier one.
+
+    `exports` are the model's own, each with its answer to the image.
+    """
+    _add(directory, {"golden": None}, {golden.file: image}, {"golden": golden, "exports": exports})
+
+
+def _add(
+    directory: Path, before: Mapping[str, Any], contents: Mapping[str, bytes], after: Mapping[str, Any]
+) -> None:
+    """What the files replace leaves `model.json` first, and they enter it last, each in one rename: whenever
     this is cut short, the model can be loaded.
     """
     manifest = load_manifest(directory)
-    others = [
-        other
-        for other in manifest.exports
-        if (other.engine, other.precision) != (export.engine, export.precision)
-    ]
-    _write_manifest(directory, manifest.model_copy(update={"exports": tuple(others)}))
+    _write_manifest(directory, manifest.model_copy(update=before))
     for name, data in contents.items():
         _replace(directory / name, data)
-    _write_manifest(directory, manifest.model_copy(update={"exports": (*others, export)}))
+    _write_manifest(directory, manifest.model_copy(update=after))
 
 
-def read_checked(path: Path, sha256: str) -> bytes:
-    """A file's bytes; raises BadArtifact when they do not hash to `sha256`."""
+def sha256(data: bytes) -> str:
+    """As `model.json` states it."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_checked(path: Path, expected_sha256: str) -> bytes:
+    """A file's bytes; raises BadArtifact when they do not hash to what is expected."""
     data = _read(path)
-    if hashlib.sha256(data).hexdigest() != sha256:
+    if sha256(data) != expected_sha256:
         raise BadArtifact(f"{path}: the checksum differs from the one in {MANIFEST_FILE}")
     return data
 
@@ -153,9 +173,13 @@ def _not_finite(weights: Weights) -> list[str]:
 
 def _read(path: Path) -> bytes:
     try:
+        if not path.resolve(strict=True).is_relative_to(path.parent.resolve()):
+            raise BadArtifact(f"{path}: leads out of its directory")
+        if not path.is_file():  # to read a pipe or a device may have no end
+            raise BadArtifact(f"{path}: not a file")
         return path.read_bytes()
-    except OSError as error:
-        raise BadArtifact(f"{path}: {error.strerror or 'cannot be read'}") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
+        raise BadArtifact(f"{path}: {getattr(error, 'strerror', None) or 'cannot be read'}") from error
 
 
 def _one_line(error: Exception) -> str:

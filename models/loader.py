@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 
-from models import artifact, images
+from models import artifact, golden, images
 from models.artifact import Artifact
 from models.engines import Engine
 from models.engines.choice import Choice, Wish, choose
-from models.errors import EngineUnavailable
+from models.errors import BadArtifact, EngineUnavailable
 from models.predictor import Predictor
+
+logger = logging.getLogger("rotulo")
 
 
 def load(
     directory: Path, wish: Wish, threads: int = 1, max_pixels: int = images.DEFAULT_MAX_PIXELS
 ) -> Predictor:
-    """Check the model, choose its engine, and make it ready; raises BadArtifact or
-    EngineUnavailable in one line.
+    """Check the model, choose its engine, make it ready and try it on the model's golden sample; raises
+    BadArtifact or EngineUnavailable in one line.
     """
     loaded = artifact.load(directory)
     choice = choose(loaded.manifest, wish, _openvino_capabilities())
-    engine = _engine(loaded, choice, wish.device, threads)
-    return Predictor(loaded.manifest, engine, choice.calibration, max_pixels, choice.reason)
+    try:
+        engine = _engine(loaded, choice, wish.device, threads)
+    except RuntimeError as error:
+        message = f"{directory}: {choice.engine} cannot make the network ready at {choice.precision}"
+        raise BadArtifact(message) from error
+    predictor = Predictor(loaded.manifest, engine, choice.calibration, max_pixels, choice.reason)
+    if not golden.check(loaded, choice, predictor):
+        logger.warning("%s: no golden sample at %s, so none was checked", directory, choice.precision)
+    return predictor
 
 
 def _openvino_capabilities() -> frozenset[str]:

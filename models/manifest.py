@@ -17,6 +17,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ExportFile = Annotated[str, Field(pattern=r"^openvino-[a-z0-9]+\.(xml|bin)$")]
 PerChannel = tuple[float, float, float]
 ExportPrecision = Literal["int8", "bf16"]
+Probabilities = tuple[Annotated[float, Field(ge=0, le=1)], ...]
 
 
 class _Frozen(BaseModel):
@@ -60,6 +61,14 @@ class WeightsFile(_Frozen):
     sha256: Sha256
 
 
+class Golden(_Frozen):
+    """An image beside `model.json`, and what the model answers to it; see `models.golden`."""
+
+    file: Literal["golden.png"] = "golden.png"
+    sha256: Sha256
+    probabilities: Probabilities = Field(description="calibrated, of the stored weights in fp32")
+
+
 class Export(_Frozen):
     """The same network made ready for one engine at one precision, and what that cost, as measured.
 
@@ -74,6 +83,9 @@ class Export(_Frozen):
     accuracy: float = Field(ge=0, le=1)
     accuracy_loss: float = Field(ge=-1, le=1)
     ece: float = Field(ge=0, le=1)
+    golden: Probabilities | None = Field(
+        default=None, description="its own answer to the golden sample; none where it was not measured"
+    )
     metrics: dict[str, Any] = Field(default_factory=dict, description="reported, and used for nothing")
 
 
@@ -102,4 +114,5 @@ class Manifest(ModelSpec):
 
     format: Literal[1] = 1
     weights: WeightsFile
+    golden: Golden | None = None
     exports: tuple[Export, ...] = ()

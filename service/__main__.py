@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import RotuloModelError
+from service.leaving import leave_at_signals
 from service.settings import BadSettings, Settings, read_settings
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ SAMPLE = Path(__file__).parent.parent / "loadtest" / "samples" / "cat.jpg"
 
 def main(arguments: Sequence[str]) -> int:
     """Returns the exit code: 0 after a drain, 2 where a setting or a model is unfit."""
+    leave_at_signals()
     try:
         settings = read_settings(arguments)
         return _serve(settings)
@@ -30,9 +32,11 @@ def main(arguments: Sequence[str]) -> int:
 def _serve(settings: Settings) -> int:
     # After the settings are known to be good: these imports take seconds.
     from service.server import Server
-    from service.wiring import Service, load_predictors
+    from service.store import Store
+    from service.wiring import Service
 
-    service = Service(settings, load_predictors(settings))
+    store = Store(settings)
+    service = Service(settings, store.load_all(), store)
     Server(service, lambda url: print(greeting(service, url), flush=True)).run()
     return 0
 
@@ -40,8 +44,8 @@ def _serve(settings: Settings) -> int:
 def greeting(service: Service, url: str) -> str:
     """What is served and how to ask it, as commands to copy."""
     lines = []
-    for model in service.models.values():
-        predictor, manifest = model.predictor, model.predictor.manifest
+    for slot in service.models.values():
+        predictor, manifest = slot.active.predictor, slot.active.predictor.manifest
         lines.append(f"serving {manifest.name}/{manifest.version} on {predictor.engine.name}")
         lines.append(f"  {predictor.engine_reason}")
     if service.admin_token.generated:

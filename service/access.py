@@ -13,8 +13,8 @@ HEADER = b"x-api-key"
 # What a load balancer or an orchestrator asks must be answered, whatever else this service is busy refusing.
 PROBES = frozenset({"/healthz", "/readyz"})
 METRICS = "/metrics"
-# These ask for the admin token, which is more than a key.
-ADMIN = frozenset({"/shutdown"})
+# These ask for the admin token, which is more than a key; below /admin/ too.
+SHUTDOWN, ADMIN = "/shutdown", "/admin/"
 
 
 class Access:
@@ -36,7 +36,7 @@ class Access:
         name = scope["state"]["api_key_name"] = self._key_name(scope, now)
         if self._windows is not None:
             self._count(self._windows, f"key {name}" if name else f"peer {peer_name(scope['client'])}", now)
-        if self._keys is not None and name is None and path not in ADMIN:
+        if self._keys is not None and name is None and not (path == SHUTDOWN or path.startswith(ADMIN)):
             raise KeyRequired("send a valid key in the header X-API-Key")
 
     def _key_name(self, scope: Scope, now: float) -> str | None:

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from service.admin_routes import admin_routes
 from service.contract import describe
 from service.edge import Edge
 from service.errors import PROBLEMS, MalformedRequest
@@ -30,7 +31,6 @@ def create_app(service: Service) -> Edge:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await service.warm_up()
         yield
         await service.close()
 
@@ -38,6 +38,7 @@ def create_app(service: Service) -> Edge:
     api.include_router(health_routes(service))
     api.include_router(predict_routes(service))
     api.include_router(v2_routes(service))
+    api.include_router(admin_routes(service))
     flask_routes = [FlaskRoute(rule.rule, adapter, service) for rule in flask.url_map.iter_rules()]
     # Routes of their own, so that every other path gets the API's own 404.
     api.router.routes.extend(Route(route.route, route) for route in flask_routes)
@@ -47,8 +48,7 @@ def create_app(service: Service) -> Edge:
     api.add_exception_handler(HTTPException, http_problem_response)
     api.add_exception_handler(RequestValidationError, _parameter_problem)
     endpoints = {
-        f"/v1/models/{name}/predict": PredictEndpoint(service, model)
-        for name, model in service.models.items()
+        f"/v1/models/{name}/predict": PredictEndpoint(service, slot) for name, slot in service.models.items()
     }
     return Edge(api, endpoints, {route.route: route for route in flask_routes}, service)
 

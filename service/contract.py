@@ -18,6 +18,7 @@ from service.errors import (
     PROBLEMS,
     BodyTooLarge,
     Draining,
+    EngineHangs,
     KeyRequired,
     MalformedRequest,
     NotAuthorized,
@@ -25,7 +26,9 @@ from service.errors import (
     Problem,
     SlowClient,
     TooManyRequests,
+    UnfitVersion,
     UnsupportedEncoding,
+    VersionConflict,
 )
 from service.flask_schema import FLASK_OPERATIONS, SECURITY_SCHEMES
 from service.problems import CONTENT_TYPE
@@ -34,9 +37,18 @@ Errors = tuple[type[Exception], ...]
 
 _ACCESS: Errors = (KeyRequired, TooManyRequests)  # wherever a caller may be asked who it is
 _BODY: Errors = (MalformedRequest, SlowClient, BodyTooLarge, UnsupportedEncoding, Overloaded)
-_LINE: Errors = (queue.QueueFull, queue.BatcherClosed, queue.DeadlineExceeded, queue.BatchFailed)
+_LINE: Errors = (
+    queue.QueueFull,
+    queue.BatcherClosed,
+    queue.DeadlineExceeded,
+    queue.BatchFailed,
+    queue.OutOfMemory,
+)
 _IMAGE: Errors = (model.ImageTooLarge, model.UnsupportedImage, model.UndecodableImage)
 _CLASSIFY: Errors = (*_BODY, *_LINE, *_IMAGE, model.UnknownModel)
+_READY: Errors = (Draining, EngineHangs)
+_ADMIN: Errors = (NotAuthorized, model.UnknownModel)
+_SWITCH: Errors = (*_ADMIN, VersionConflict, UnfitVersion, Draining)
 
 # Path -> what can go wrong there; every path that is described has an entry.
 ERRORS: dict[str, Errors] = {
@@ -48,13 +60,16 @@ ERRORS: dict[str, Errors] = {
     "/v1/models/{model}/predict": _CLASSIFY,
     "/v2": (),
     "/v2/health/live": (),
-    "/v2/health/ready": (Draining,),
+    "/v2/health/ready": _READY,
     "/v2/models/{model}": (model.UnknownModel,),
-    "/v2/models/{model}/ready": (model.UnknownModel, Draining),
+    "/v2/models/{model}/ready": (model.UnknownModel, *_READY),
     "/v2/models/{model}/infer": _CLASSIFY,
     "/v2/models/{model}/versions/{version}": (model.UnknownModel,),
-    "/v2/models/{model}/versions/{version}/ready": (model.UnknownModel, Draining),
+    "/v2/models/{model}/versions/{version}/ready": (model.UnknownModel, *_READY),
     "/v2/models/{model}/versions/{version}/infer": _CLASSIFY,
+    "/admin/models/{model}": _ADMIN,
+    "/admin/models/{model}/activate": (*_BODY, *_SWITCH),
+    "/admin/models/{model}/rollback": _SWITCH,
     "/predict": _CLASSIFY,
     "/shutdown": (NotAuthorized, *_BODY),
 }
@@ -120,7 +135,7 @@ def _complete(schema: dict[str, Any]) -> None:
     schemas.update(Problem=_PROBLEM, Error=_ERROR)
     schema["components"]["securitySchemes"] = SECURITY_SCHEMES
     for path, operations in schema["paths"].items():
-        native = path.startswith(("/v1", "/healthz", "/readyz", "/metrics"))
+        native = path.startswith(("/v1", "/admin", "/healthz", "/readyz", "/metrics"))
         for operation in operations.values():
             operation["responses"].pop("422", None)
             errors = ERRORS.get(path, ()) + (() if path in PROBES else _ACCESS)

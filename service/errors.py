@@ -6,11 +6,14 @@ ServiceError
 │   └── KeyRequired         401  no valid API key
 ├── SlowClient              408  the request did not arrive in time
 ├── BodyTooLarge            413  more bytes than the limit
+├── VersionConflict         409  the versions of the model are not in a state for this
 ├── UnsupportedEncoding     415  a compressed body
+├── UnfitVersion            422  a version of a model that must not be served
 ├── TooManyRequests         429  more than this caller may send
 ├── HeadersTooLarge         431  a request line or headers over the limit
 ├── ClientLeft              499  nobody is there to read the answer (for logs and metrics only)
 ├── Overloaded              503  a bound on memory or decoding is reached
+├── EngineHangs             503  the engine does not return from a call
 └── Draining                503  the service is stopping
 
 The errors of `batching` and `models` are in the table too; what is not in it is our fault and becomes a 500
@@ -56,6 +59,14 @@ class BodyTooLarge(ServiceError):
     """The body exceeds the limit, announced or received."""
 
 
+class VersionConflict(ServiceError):
+    """An activation is under way, or there is no version to go back to."""
+
+
+class UnfitVersion(ServiceError):
+    """The version failed a check on its way to being served; the one that was active stays."""
+
+
 class UnsupportedEncoding(ServiceError):
     """The body has a Content-Encoding."""
 
@@ -80,6 +91,10 @@ class Overloaded(ServiceError):
     """A bound outside the waiting line is reached."""
 
 
+class EngineHangs(ServiceError):
+    """The engine has not returned from a call for longer than any should take."""
+
+
 class Draining(ServiceError):
     """The service is stopping."""
 
@@ -101,16 +116,21 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     KeyRequired: Problem(401, "not-authorized", "Credentials are missing or wrong"),
     model.UnknownModel: Problem(404, "unknown-model", "No such model"),
     SlowClient: Problem(408, "slow-client", "The request took too long to arrive", closes=True),
+    VersionConflict: Problem(409, "version-conflict", "Not possible at this moment"),
     BodyTooLarge: Problem(413, "body-too-large", "The request body is too large", closes=True),
     model.ImageTooLarge: Problem(413, "image-too-large", "The image has too many pixels"),
     UnsupportedEncoding: Problem(415, "unsupported-encoding", "The body's encoding is not supported"),
     model.UnsupportedImage: Problem(415, "unsupported-image", "The image type is not supported"),
     model.UndecodableImage: Problem(422, "undecodable-image", "The image cannot be decoded"),
+    UnfitVersion: Problem(422, "unfit-version", "The version must not be served"),
     TooManyRequests: Problem(429, "too-many-requests", "The caller's rate is used up"),
     HeadersTooLarge: Problem(431, "headers-too-large", "The request headers are too large", closes=True),
     ClientLeft: Problem(499, "client-left", "The client left"),
     Overloaded: Problem(503, "overloaded", "Too much work at once"),
     queue.QueueFull: Problem(503, "overloaded", "Too much work at once", hides_detail=True),
+    queue.OutOfMemory: Problem(503, "overloaded", "Too much work at once", hides_detail=True),
+    MemoryError: Problem(503, "overloaded", "Too much work at once", hides_detail=True),
+    EngineHangs: Problem(503, "engine-hangs", "The engine does not answer"),
     Draining: Problem(503, "draining", "The service is stopping"),
     queue.BatcherClosed: Problem(503, "draining", "The service is stopping", hides_detail=True),
     queue.DeadlineExceeded: Problem(504, "deadline-exceeded", "The deadline passed", hides_detail=True),

@@ -15,7 +15,8 @@ from service.errors import MalformedRequest, detail_of, headers_of, problem_of
 from service.flask_adapter import RECEIVE_KEY, SCOPE_KEY, ConcurrentWsgiToAsgi, FlaskOnTheLoop
 from service.limits import Receive, Scope, Send
 from service.problems import flask_error_response
-from service.wiring import Classified, ServedModel, Service
+from service.served import Classified, ServedModel
+from service.wiring import Service
 
 logger = logging.getLogger("rotulo")
 
@@ -49,15 +50,16 @@ def flask_app(service: Service) -> Flask:
     @app.post("/predict")
     async def predict() -> Response:
         """CIFAR-10: files in `file` (or `image`), answered in order."""
-        model = service.model(CIFAR10)
+        slot = service.slot(CIFAR10)
         images = _files(service.settings.max_images)
         budget = budget_of(request.environ[SCOPE_KEY])
-        async with cancelled_when_client_leaves(request.environ[RECEIVE_KEY]):
-            if len(images) == 1:  # alone, its error is the response's status
-                results: list[Classified | Exception] = [await model.classify(images[0], budget)]
-            else:
-                results = await model.classify_all(images, budget)
-        return jsonify(predictions=[_category(model, result) for result in results])
+        with slot.use() as model:
+            async with cancelled_when_client_leaves(request.environ[RECEIVE_KEY]):
+                if len(images) == 1:  # alone, its error is the response's status
+                    results: list[Classified | Exception] = [await model.classify(images[0], budget)]
+                else:
+                    results = await model.classify_all(images, budget)
+            return jsonify(predictions=[_category(model, result) for result in results])
 
     @app.post("/shutdown")
     def shutdown() -> tuple[Response, int]:

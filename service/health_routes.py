@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
+from service.errors import problem_of
 from service.wiring import Service
 
 _METRICS: dict[str, Any] = {"content": {"text/plain": {"example": 'rotulo_waiting{model="cifar10"} 0.0'}}}
@@ -30,10 +31,10 @@ def health_routes(service: Service) -> APIRouter:
     @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz", responses={200: _says("ready"), 503: _says("draining")})
     async def ready() -> JSONResponse:
-        """200 while requests are welcome; 503 once the service is stopping."""
+        """200 while requests are welcome; 503 while the engine hangs, and once the service is stopping."""
         reason = service.not_ready()
         if reason is not None:
-            return JSONResponse({"status": reason}, status_code=503)
+            return JSONResponse({"status": problem_of(reason).kind}, status_code=503)
         return JSONResponse({"status": "ready"})
 
     @router.get("/metrics", response_class=PlainTextResponse, responses={200: _METRICS})

@@ -36,13 +36,28 @@ class Metrics(Observer):
         self._queue_seconds = self._histogram("queue_wait_seconds", "an image's wait in the line", "model")
         self._batch_seconds = self._histogram("batch_seconds", "time of a batch", "model")
         self._predicted = self._counter("batch_predicted_seconds", "batch time as predicted", "model")
-        self._waiting = Gauge("rotulo_waiting", "images in the line", ["model"], registry=self._registry)
+        self._waiting = self._gauge("waiting", "images in the line", "model")
         self._refused = self._counter("refused", "images refused before the line", "model", "reason")
         self._abandoned = self._counter("abandoned", "images accepted and not answered", "model", "stage")
+        self._failed = self._counter("failed", "images that the engine failed", "model", "kind")
+        self._info = self._gauge("model_info", "1 for the version that answers", "model", "version", "engine")
+        self._activations = self._counter("activations", "switches to another version", "model", "outcome")
+        self._answering: dict[str, tuple[str, ...]] = {}  # the labels of each model in _info
 
     def watch(self, name: str, waiting: Callable[[], float]) -> None:
         """Show a model's waiting line, read whenever the metrics are scraped."""
         self._waiting.labels(name).set_function(waiting)
+
+    def active(self, name: str, version: str, engine: str) -> None:
+        """This version answers from now on."""
+        if name in self._answering:
+            self._info.remove(*self._answering[name])
+        self._answering[name] = (name, version, engine)
+        self._info.labels(name, version, engine).set(1)
+
+    def activation(self, name: str, outcome: str) -> None:
+        """An attempt to switch ended: activated, unfit, unknown or abandoned."""
+        self._activations.labels(name, outcome).inc()
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """One HTTP request is done."""
@@ -70,12 +85,18 @@ class Metrics(Observer):
     def abandoned(self, name: str, stage: str) -> None:
         self._abandoned.labels(name, stage).inc()
 
+    def failed(self, name: str, kind: str) -> None:
+        self._failed.labels(name, kind).inc()
+
     def text(self) -> bytes:
         """The exposition format, version 0.0.4."""
         return generate_latest(self._registry)
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         return Counter(f"rotulo_{name}", documentation, labels, registry=self._registry)
+
+    def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
+        return Gauge(f"rotulo_{name}", documentation, labels, registry=self._registry)
 
     def _histogram(
         self, name: str, documentation: str, *labels: str, buckets: Sequence[float] = _SECONDS

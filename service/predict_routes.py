@@ -24,7 +24,9 @@ from service.payloads import (
 )
 from service.problems import problem_response
 from service.request_images import images_of
-from service.wiring import Classified, ServedModel, Service
+from service.served import Classified, ServedModel
+from service.slots import ModelSlot
+from service.wiring import Service
 
 ModelName = Annotated[str, Path(description="a name from GET /v1/models")]
 DEFAULT_TOP_K, MAX_TOP_K = 5, 1000
@@ -68,7 +70,7 @@ def predict_routes(service: Service) -> APIRouter:
     @router.get("", response_model=ModelsPayload)
     async def list_models() -> ModelsPayload:
         """Every model that is being served."""
-        return ModelsPayload(models=[_describe(model) for model in service.models.values()])
+        return ModelsPayload(models=[_describe(slot.active) for slot in service.models.values()])
 
     @router.get("/{model}", response_model=ModelPayload)
     async def describe_model(model: ModelName) -> ModelPayload:
@@ -86,7 +88,7 @@ def predict_routes(service: Service) -> APIRouter:
         One image in, one answer out. Several images (multipart files, or JSON `images`) are answered as a
         list in their order; a bad one among them carries its own `error` and harms no other.
         """
-        return await _predict(service, service.model(model), request, top_k)
+        return await _predict(service, service.slot(model), request, top_k)
 
     return router
 
@@ -100,28 +102,29 @@ class PredictEndpoint:
 
     route = "/v1/models/{model}/predict"
 
-    def __init__(self, service: Service, model: ServedModel) -> None:
+    def __init__(self, service: Service, slot: ModelSlot) -> None:
         self._service = service
-        self._model = model
+        self._slot = slot
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         try:
-            response = await _predict(self._service, self._model, request, _top_k(request))
+            response = await _predict(self._service, self._slot, request, _top_k(request))
         except Exception as error:
             response = problem_response(request, error)
         await response(scope, receive, send)
 
 
-async def _predict(service: Service, model: ServedModel, request: Request, top_k: int) -> Response:
+async def _predict(service: Service, slot: ModelSlot, request: Request, top_k: int) -> Response:
     budget = budget_of(request.scope)
-    model.admit(budget)
-    async with service.intake.body(request.scope, request.receive) as body:
-        images, is_list = await images_of(request.headers, body, service.settings.max_images)
-        async with cancelled_when_client_leaves(request.receive):
-            if is_list:
-                return _answers(request, model, await model.classify_all(images, budget), top_k)
-            return _answer(model, await model.classify(images[0], budget), top_k)
+    with slot.use() as model:
+        model.admit(budget)
+        async with service.intake.body(request.scope, request.receive) as body:
+            images, is_list = await images_of(request.headers, body, service.settings.max_images)
+            async with cancelled_when_client_leaves(request.receive):
+                if is_list:
+                    return _answers(request, model, await model.classify_all(images, budget), top_k)
+                return _answer(model, await model.classify(images[0], budget), top_k)
 
 
 def _top_k(request: Request) -> int:

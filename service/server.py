@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import socket
 import time
@@ -12,6 +13,7 @@ import uvicorn
 
 from service.app import create_app
 from service.guarded_protocol import ConnectionLimits, guarded
+from service.leaving import HANGING, leave, leave_at_signal
 from service.wiring import Service
 
 # Between closing the listener and closing idle connections: what the kernel had accepted is still read.
@@ -24,19 +26,23 @@ class Server(uvicorn.Server):
     def __init__(self, service: Service, when_listening: Callable[[str], None] = lambda _: None) -> None:
         """`when_listening` is called once with the URL of the service."""
         super().__init__(_config(service))
+        self._service = service
         self._drain = service.drain
         self._signals = 0
         self._when_listening = when_listening
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._service.warm_up()
         await super().startup(sockets)
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             scheme = "https" if self.config.is_ssl else "http"
             self._when_listening(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}")
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Not captured as uvicorn would, which raises the signal again: a drained service exits with 0."""
+        if not self.started:
+            leave_at_signal(sig, frame)
         self._signals += 1
         if self._signals > 1:  # /shutdown may have begun the drain; the first signal only agrees
             self.should_exit = self.force_exit = True
@@ -45,6 +51,9 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """uvicorn calls this ten times a second."""
         now = time.monotonic()
+        if not self._service.tick(now):
+            await asyncio.sleep(LINGER_SECONDS)  # the last callers have been given up; let them hear of it
+            leave(HANGING, "the engine hangs; the process ends, to be started again")
         if self._drain.over(now):
             for server in self.servers:
                 server.close()

@@ -78,11 +78,20 @@ class Settings(BaseSettings):
     drain_timeout_seconds: float = Field(
         default=30.0, gt=0, le=3600, description="how long accepted requests may take after that"
     )
+    hang_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        le=3600,
+        description="not ready once a batch takes so long; above any batch's time",
+    )
+    hang_exit_seconds: float = Field(
+        default=30.0, gt=0, le=86_400, description="after that, how long until the process ends with code 70"
+    )
     keep_alive_seconds: int = Field(
         default=75, ge=1, le=3600, description="idle connections; above a load balancer's own timeout"
     )
     admin_token: Annotated[SecretStr, Field(min_length=16)] | None = Field(
-        default=None, description="bearer token of /shutdown; one is generated where none is set"
+        default=None, description="bearer token of /shutdown and /admin; one is generated where none is set"
     )
     api_keys_file: Path | None = Field(
         default=None, description="file of name:key or name:sha256:hex lines; X-API-Key is asked for then"

@@ -7,7 +7,7 @@ no error for one element of a tensor, so a bad image fails its whole request, wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -17,7 +17,7 @@ from models.errors import ImageError, UnknownModel
 from models.images import Pixels
 from service.budget import Budget, budget_of
 from service.disconnect import cancelled_when_client_leaves
-from service.errors import Draining
+from service.served import ServedModel
 from service.v2_requests import InferRequest, InputLimits, read_request
 from service.v2_responses import input_descriptions, output_descriptions, output_tensors, write_response
 from service.v2_schema import (
@@ -28,7 +28,7 @@ from service.v2_schema import (
     ModelMetadataPayload,
     ReadyPayload,
 )
-from service.wiring import ServedModel, Service
+from service.wiring import Service
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
@@ -36,21 +36,23 @@ ModelName = Annotated[str, Path(description="a name from GET /v1/models")]
 Version = Annotated[str, Path(description="one of the model's versions")]
 
 _Result = TypeVar("_Result")
-_Find = Callable[..., Awaitable[ServedModel]]
+_Find = Callable[..., AsyncIterator[ServedModel]]
 
 
 def v2_routes(service: Service) -> APIRouter:
     """The routes over `service`."""
     router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
 
-    async def newest(model: ModelName) -> ServedModel:
-        return service.model(model)
+    async def active(model: ModelName) -> AsyncIterator[ServedModel]:
+        with service.slot(model).use() as served:
+            yield served
 
-    async def of_version(model: ModelName, version: Version) -> ServedModel:
-        return _of_version(service.model(model), version)
+    async def of_version(model: ModelName, version: Version) -> AsyncIterator[ServedModel]:
+        with service.slot(model).use() as served:
+            yield _of_version(served, version)
 
     _server_routes(router, service)
-    _model_routes(router, service, "/models/{model}", newest)
+    _model_routes(router, service, "/models/{model}", active)
     _model_routes(router, service, "/models/{model}/versions/{version}", of_version)
     return router
 
@@ -68,12 +70,14 @@ def _server_routes(router: APIRouter, service: Service) -> None:
 
     @router.get("/health/ready", response_model=ReadyPayload)
     async def server_ready() -> ReadyPayload:
-        """200 while requests are welcome; 503 once the service is stopping."""
+        """200 while requests are welcome; 503 while the engine hangs, and once the service is stopping."""
         return _ready(service)
 
 
 def _model_routes(router: APIRouter, service: Service, path: str, find: _Find) -> None:
-    """The three routes of a model; `find` reads its name, and its version, from the path."""
+    """The three routes of a model; `find` reads its name, and its version, from the path, and holds on to it
+    until the request is answered.
+    """
     found = Depends(find)
 
     @router.get(path, response_model=ModelMetadataPayload)
@@ -100,8 +104,9 @@ def _of_version(model: ServedModel, version: str) -> ServedModel:
 
 
 def _ready(service: Service) -> ReadyPayload:
-    if service.not_ready() is not None:
-        raise Draining("the service is stopping")
+    reason = service.not_ready()
+    if reason is not None:
+        raise reason
     return ReadyPayload()
 
 

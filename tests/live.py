@@ -15,6 +15,7 @@ from typing import Any
 from models.predictor import Predictor
 from service.server import Server
 from service.settings import Settings
+from service.store import Store
 from service.wiring import Service
 
 TOKEN = "a-token-for-the-tests"
@@ -82,10 +83,12 @@ def send(
 
 
 @contextlib.contextmanager
-def serve(predictors: Sequence[Predictor], **settings: Any) -> Iterator[LiveService]:
+def serve(
+    predictors: Sequence[Predictor], store: Store | None = None, /, **settings: Any
+) -> Iterator[LiveService]:
     """Start a service on a free port; stop it, and its threads, at the end."""
     defaults = {"port": 0, "admin_token": TOKEN, "drain_grace_seconds": 0.0, "log_level": "warning"}
-    service = Service(Settings(**{**defaults, **settings}), predictors)
+    service = Service(Settings(**{**defaults, **settings}), predictors, store)
     listening: SimpleQueue[str] = SimpleQueue()
     server = Server(service, listening.put)
 

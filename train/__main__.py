@@ -1,4 +1,4 @@
-"""`python -m train`: train, fine-tune, evaluate, export, import.
+"""`python -m train`: train, fine-tune, evaluate, export, add a golden sample, import.
 
 Exit codes: 0, 1 (one line of why), 2 usage, 130.
 """
@@ -20,7 +20,7 @@ from models.catalog import SHIPPED_MODELS
 from models.errors import RotuloModelError
 from models.images import Preprocessing
 from models.manifest import NAME_PATTERN, Normalisation
-from train import evaluate, export, initial, process, run
+from train import evaluate, export, golden, initial, process, run
 from train.distributed import join
 from train.errors import RunError, TrainError
 from train.import_weights import import_weights
@@ -33,7 +33,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rotulo
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit code."""
-    commands = {"evaluate": _evaluate, "export": _export, "import": _import}
+    commands = {"evaluate": _evaluate, "export": _export, "golden": _golden, "import": _import}
     command = commands.get(arguments[0], _train) if arguments else _train
     try:
         command(arguments if command is _train else arguments[1:])
@@ -106,7 +106,7 @@ def _train_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m train",
         description="Train a ResNet-18 on a folder or zip of images by class. "
-        "Also: `python -m train evaluate`, `export` and `import`, each with `--help`.",
+        "Also: `python -m train evaluate`, `export`, `golden` and `import`, each with `--help`.",
     )
     parser.add_argument("recipe", nargs="?", choices=sorted(RECIPES), help="default: finetune, or scratch")
     parser.add_argument(
@@ -170,6 +170,20 @@ def _export(arguments: Sequence[str]) -> None:
     for name in ("accuracy", "accuracy_loss", "ece"):
         print(f"{name:20} {getattr(made, name):.4f}")
     print(f"{'test accuracy':20} {made.metrics['test']['accuracy']:.4f}\n{model.directory}")
+
+
+def _golden(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m train golden",
+        description="Give a model an image, and its answers to it as of now, to be checked at each load.",
+    )
+    parser.add_argument("--model", required=True, help="a model's name, or its version's directory")
+    parser.add_argument("--image", type=Path, required=True, help="JPEG, PNG or WebP")
+    parser.add_argument("--models-dir", type=Path, default=SHIPPED_MODELS)
+    given = parser.parse_args(arguments)
+    model = evaluate.find_artifact(given.model, given.models_dir)
+    golden.add(model.directory, given.image.read_bytes())
+    print(model.directory)
 
 
 def _import(arguments: Sequence[str]) -> None:

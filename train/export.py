@@ -6,7 +6,6 @@ the calibration and so the decision to serve it; test images are only reported o
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -23,7 +22,7 @@ from models.engines.openvino_core import core
 from models.engines.openvino_engine import OpenVinoEngine, capabilities
 from models.errors import EngineUnavailable
 from models.manifest import Export, ExportPrecision
-from train import calibrate, data, evaluate, quantize, splits
+from train import calibrate, data, evaluate, golden, quantize, splits
 from train.data import Images
 from train.errors import DataError
 from train.sources import open_source
@@ -40,7 +39,8 @@ class Made:
 
 
 def export(model: Artifact, precision: ExportPrecision, source: Path, cache: Path) -> Export:
-    """Put an export at `precision` into the directory of `model`, in place of an earlier one.
+    """Put an export at `precision` into the directory of `model`, in place of an earlier one, and its answer
+    to the golden sample; a model without one gets it from the validation images.
 
     `source` holds the images that the model was trained on. Raises DataError where they do not give the split
     that the model records, RunError without NNCF, EngineUnavailable where this CPU lacks the precision.
@@ -51,7 +51,12 @@ def export(model: Artifact, precision: ExportPrecision, source: Path, cache: Pat
     made = _int8(model, images, sides) if precision == "int8" else Made(openvino_graph.build(model))
     measured = _measured(model, precision, made, images, sides)
     artifact.add_export(model.directory, measured, made.files)
+    golden.add(model.directory, golden.sample_of(model) or _sample(model, images.take(sides.val)))
     return measured
+
+
+def _sample(model: Artifact, validation: Images) -> bytes:
+    return golden.choose(evaluate.answer(model, validation), model.manifest.calibration)
 
 
 def _check_possible(precision: ExportPrecision) -> None:
@@ -98,7 +103,7 @@ def _measured(
     return Export(
         engine="openvino",
         precision=precision,
-        files={name: hashlib.sha256(content).hexdigest() for name, content in made.files.items()},
+        files={name: artifact.sha256(content) for name, content in made.files.items()},
         calibration=calibration,
         accuracy=figures["accuracy"],
         accuracy_loss=round(stored["accuracy"] - figures["accuracy"], 6),

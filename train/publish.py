@@ -13,7 +13,7 @@ from models import artifact, catalog
 from models.artifact import Artifact, Weights
 from models.images import Preprocessing
 from models.manifest import Calibration, ModelSpec, Network
-from train import calibrate, checkpoint, evaluate, loop, report
+from train import calibrate, checkpoint, evaluate, golden, loop, report
 from train.evaluate import Answers
 from train.state import State
 
@@ -30,7 +30,7 @@ class Publication:
 
 
 def publish(setting: loop.Setting, state: State, training: dict[str, Any], wanted: Publication) -> Path:
-    """Save `models_dir/name/N/` with the next free N, and `report.html` and `card.md` beside the weights.
+    """Save `models_dir/name/N/` with the next free N and a golden sample, and the report and card of the run.
 
     Everything is measured on the weights as stored: rounded, saved, loaded again, run in the torch engine
     in fp32. Calibration sees the validation images alone; the test images are looked at once, after it.
@@ -44,6 +44,7 @@ def publish(setting: loop.Setting, state: State, training: dict[str, Any], wante
     metrics = _metrics(validation, test, calibration) | {"target_precision": wanted.target_precision}
     spec = spec.model_copy(update={"calibration": calibration, "metrics": metrics})
     directory = artifact.save(wanted.models_dir, spec, weights)
+    golden.add(directory, golden.choose(validation, calibration))
     report.write(setting.directory, report.Story(spec, state.history, test, directory))
     return directory
 

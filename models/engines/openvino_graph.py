@@ -33,17 +33,23 @@ def read(artifact: Artifact, export: Export | None) -> ov.Model:
         Path(name).suffix: read_checked(artifact.directory / name, sha256)
         for name, sha256 in export.files.items()
     }
-    return core().read_model(files[".xml"], files[".bin"])
+    where = f"{artifact.directory}: the {export.precision} export"
+    try:
+        graph = core().read_model(files[".xml"], files[".bin"])
+        classes = graph.output(0).partial_shape[1]
+    except (KeyError, RuntimeError) as error:  # the files match their checksums, so they were written wrong
+        raise BadArtifact(f"{where} is not a graph that OpenVINO reads") from error
+    if classes != len(artifact.manifest.classes):
+        raise BadArtifact(f"{where} does not have the model's classes")
+    return graph
 
 
 def build(artifact: Artifact) -> ov.Model:
     """The graph, with a dynamic batch; raises BadArtifact when the weights do not fit the network."""
-    manifest = artifact.manifest
     try:
         return _build(artifact)
     except (KeyError, ValueError, RuntimeError) as error:
-        message = f"{manifest.name}/{manifest.version}: the weights do not fit the network"
-        raise BadArtifact(message) from error
+        raise BadArtifact(f"{artifact.weights_path}: the weights do not fit the network") from error
 
 
 def _build(artifact: Artifact) -> ov.Model:

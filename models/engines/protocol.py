@@ -27,4 +27,7 @@ class Engine(Protocol):
         """
 
     def logits(self, pixels: Pixels) -> Logits:
-        """uint8 RGB (n, size, size, 3) -> float32 (n, classes). Normalisation is the engine's work."""
+        """uint8 RGB (n, size, size, 3) -> float32 (n, classes). Normalisation is the engine's work.
+
+        Raises MemoryError where a smaller batch may succeed.
+        """

@@ -37,8 +37,17 @@ class TorchEngine:
     def tolerance(self) -> float:
         return 1e-2 if self._on_cuda else 1e-4
 
-    @torch.inference_mode()
     def logits(self, pixels: Pixels) -> Logits:
+        try:
+            return self._logits(pixels)
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+        torch.cuda.empty_cache()  # does nothing where CUDA is not in use
+        raise MemoryError("torch found no memory for the batch")
+
+    @torch.inference_mode()
+    def _logits(self, pixels: Pixels) -> Logits:
         batch = torch.from_numpy(pixels)
         if self._on_cuda:
             batch = batch.pin_memory().to(self._device, non_blocking=True)
@@ -63,7 +72,10 @@ def _network(artifact: Artifact) -> torch.nn.Module:
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise BadArtifact(
-            f"{manifest.name}/{manifest.version}: the weights do not fit the network"
-        ) from error
+        raise BadArtifact(f"{artifact.weights_path}: the weights do not fit the network") from error
     return network.float().eval()
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """CUDA has a type for it, the CPU's allocator only a text."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -48,6 +48,7 @@ class Recorder(Observer):
         self.done: list[int] = []
         self.refusals: list[str] = []
         self.stages: list[str] = []
+        self.failures: list[str] = []
 
     def batch_formed(self, name: str, size: int, reason: str, queue_seconds: Sequence[float]) -> None:
         assert len(queue_seconds) == size
@@ -61,3 +62,6 @@ class Recorder(Observer):
 
     def abandoned(self, name: str, stage: str) -> None:
         self.stages.append(stage)
+
+    def failed(self, name: str, kind: str) -> None:
+        self.failures.append(kind)

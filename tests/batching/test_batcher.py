@@ -19,6 +19,7 @@ from batching import (
     BatchPolicy,
     DeadlineExceeded,
     Device,
+    OutOfMemory,
     QueueFull,
     WrongResultCount,
 )
@@ -148,7 +149,7 @@ class TestFailures:
         assert answers[:3] + answers[4:] == [item for item in range(16) if item != 3]
         assert isinstance(answers[3], ValueError)
 
-    @pytest.mark.parametrize("failure", [ValueError(), MemoryError(), SystemExit(), asyncio.CancelledError()])
+    @pytest.mark.parametrize("failure", [ValueError(), SystemExit(), asyncio.CancelledError()])
     async def test_a_batch_that_raises_fails_its_callers_and_nobody_else(
         self, make: Make, held: HeldModel, failure: BaseException
     ) -> None:
@@ -164,6 +165,53 @@ class TestFailures:
         held.failure = None
         held.let_go()
         assert await values(later) == [6]
+
+    async def test_a_batch_that_finds_no_memory_is_run_again_in_halves(self, make: Make) -> None:
+        sizes: list[int] = []
+
+        def greedy(items: Sequence[int]) -> list[int]:
+            sizes.append(len(items))
+            if len(items) > 4:
+                raise MemoryError
+            return double(items)
+
+        assert await values(await join(make(greedy), *range(7))) == [2 * item for item in range(7)]
+        assert sizes == [7, 3, 4]
+
+    async def test_a_half_that_finds_no_memory_either_fails_without_the_other(
+        self, make: Make, recorder: Recorder
+    ) -> None:
+        def greedy(items: Sequence[int]) -> list[int]:
+            if 0 in items:
+                raise MemoryError
+            return double(items)
+
+        batcher = make(greedy)
+        first, second, *others = await values(await join(batcher, *range(4)))
+        assert isinstance(first, OutOfMemory)
+        assert isinstance(second, OutOfMemory)
+        assert first is not second
+        assert others == [4, 6]
+        assert recorder.failures == ["OutOfMemory"] * 2
+        assert (await batcher.submit(5)).value == 10
+
+    async def test_what_an_attempt_without_memory_had_allocated_is_free_for_the_next(
+        self, make: Make
+    ) -> None:
+        class Tensor:
+            pass
+
+        tensors: list[weakref.ref[Tensor]] = []
+
+        def greedy(items: Sequence[int]) -> list[int]:
+            assert all(tensor() is None for tensor in tensors)
+            tensor = Tensor()
+            tensors.append(weakref.ref(tensor))
+            if len(items) > 1:
+                raise MemoryError
+            return double(items)
+
+        assert await values(await join(make(greedy), 1, 2)) == [2, 4]
 
     async def test_each_caller_of_a_failed_batch_gets_an_error_of_its_own(self, make: Make) -> None:
         def broken(_items: Sequence[int]) -> list[int]:
@@ -311,6 +359,22 @@ class TestDeadlines:
         assert (await third).value == 6
         assert held.batches == [[1, 2], [3]]
 
+    async def test_who_is_given_up_is_answered_at_once_and_the_late_answers_go_nowhere(
+        self, make: Make, held: HeldModel, recorder: Recorder
+    ) -> None:
+        batcher = make(held)
+        running = await join(batcher, 1)
+        await held.begun()
+        waiting = await join(batcher, 2)
+        batcher.give_up()
+        batcher.give_up()
+        assert [type(error) for error in await values([*running, *waiting])] == [DeadlineExceeded] * 2
+        assert recorder.stages == ["dropped", "expired_running"]
+        (later,) = await join(batcher, 3)
+        held.let_go(2)
+        assert (await later).value == 6
+        assert held.batches == [[1], [3]]
+
     async def test_a_running_batch_may_exceed_the_target_and_still_answers(
         self, make: Make, held: HeldModel
     ) -> None:
@@ -417,16 +481,24 @@ class TestTheDevice:
         await values(callers)
         assert held.batches == [[1, 2], [100], [3, 4], [5, 6]]
 
-    async def test_a_watchdog_can_see_how_long_a_batch_has_been_running(
+    async def test_a_watchdog_can_see_since_when_the_engine_is_busy_even_with_a_warm_up(
         self, device: Device, make: Make, held: HeldModel
     ) -> None:
-        assert device.busy_seconds == 0.0
-        callers = await join(make(held), 1)
+        assert device.busy_since is None
+        batcher = make(held, BatchPolicy(600.0, max_batch_size=1))
+        callers = await join(batcher, 1)
         await held.begun()
-        assert device.busy_seconds > 0.0
+        first = device.busy_since
+        assert first is not None
         held.let_go()
         await values(callers)
-        assert device.busy_seconds == 0.0
+        assert device.busy_since is None
+        warm_up = asyncio.create_task(batcher.warm_up(0, repeats=0))
+        await held.begun()
+        assert device.busy_since is not None
+        assert device.busy_since > first
+        held.let_go()
+        await warm_up
 
     async def test_batches_do_not_run_in_the_loops_thread(self, make: Make) -> None:
         batcher = make(lambda items: [threading.get_ident()] * len(items))
@@ -444,10 +516,25 @@ class TestTheDevice:
         assert sizes == [1] * 3 + [2] * 3 + [4] * 3 + [8] * 3 + [12] * 3
         assert batcher.latency.p99(12) > 0.0
 
-    async def test_a_failing_warm_up_says_so(self, make: Make) -> None:
-        batcher = make(lambda _: [])
-        with pytest.raises(WrongResultCount):
+    @pytest.mark.parametrize(
+        ("answers", "failure"),
+        [([], WrongResultCount), ([ValueError()], ValueError), ([0, 0], WrongResultCount)],
+    )
+    async def test_a_failing_warm_up_says_so(
+        self, make: Make, answers: list[Any], failure: type[Exception]
+    ) -> None:
+        batcher = make(lambda _: answers)
+        with pytest.raises(failure):
             await batcher.warm_up(0)
+
+    async def test_a_warm_up_without_memory_says_so(self, make: Make) -> None:
+        def greedy(items: Sequence[int]) -> list[int]:
+            if len(items) > 16:
+                raise MemoryError
+            return double(items)
+
+        with pytest.raises(MemoryError):
+            await make(greedy).warm_up(0)
 
 
 def test_a_batcher_made_before_the_loop_and_used_on_one_after_another_works() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ def test_what_was_saved_is_loaded(saved: Path) -> None:
         **dict(spec()),
         "format": 1,
         "weights": loaded.manifest.weights,
+        "golden": None,
         "exports": (),
     }
     assert loaded.weights["fc.weight"].dtype == np.float16
@@ -157,6 +160,45 @@ def test_a_manifest_that_is_not_a_json_object_is_refused(saved: Path, text: str)
 def test_a_manifest_of_unreasonable_size_is_not_read(saved: Path) -> None:
     (saved / "model.json").write_bytes(b" " * (artifact.MAX_MANIFEST_BYTES + 1))
     with pytest.raises(BadArtifact, match="larger"):
+        artifact.load(saved)
+
+
+def test_weights_that_are_a_pickle_are_refused_though_their_checksum_is_right(saved: Path) -> None:
+    data = pickle.dumps({"fc.weight": [1.0]})
+    (saved / "weights.safetensors").write_bytes(data)
+    weights = json.loads((saved / "model.json").read_text())["weights"]
+    edit(saved, weights={**weights, "sha256": artifact.sha256(data)})
+    with pytest.raises(BadArtifact, match=r"weights\.safetensors: not a safetensors file"):
+        artifact.load(saved)
+
+
+@pytest.mark.parametrize("name", ["model.json", "weights.safetensors"])
+def test_a_file_that_is_a_link_out_of_its_directory_is_refused(saved: Path, name: str) -> None:
+    elsewhere = saved.parent / name
+    (saved / name).rename(elsewhere)
+    (saved / name).symlink_to(elsewhere)
+    with pytest.raises(BadArtifact, match=rf"{name}: leads out of its directory"):
+        artifact.load(saved)
+
+
+def test_links_within_a_directory_and_to_it_are_followed(saved: Path) -> None:
+    (saved / "data").mkdir()
+    (saved / "weights.safetensors").rename(saved / "data" / "weights")
+    (saved / "weights.safetensors").symlink_to(Path("data") / "weights")
+    moved = saved.rename(saved.parent.parent / "elsewhere")
+    saved.symlink_to(moved)
+    assert artifact.load(saved).manifest.version == "1"
+
+
+def test_a_loop_of_links_or_a_pipe_is_refused_and_not_waited_for(saved: Path) -> None:
+    path = saved / "weights.safetensors"
+    path.unlink()
+    path.symlink_to(path)
+    with pytest.raises(BadArtifact, match=r"weights\.safetensors"):
+        artifact.load(saved)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(BadArtifact, match=r"weights\.safetensors: not a file"):
         artifact.load(saved)
 
 

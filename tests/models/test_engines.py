@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import openvino as ov
 import pytest
+import torch
 
 from models import artifact, loader
 from models.artifact import Artifact
@@ -119,6 +121,47 @@ def test_weights_of_another_network_are_refused_by_both_engines(loaded: Artifact
         openvino_graph.build(damaged)
     with pytest.raises(BadArtifact, match="do not fit the network"):
         TorchEngine(damaged)
+
+
+def files_of(directory: Path, graph: bytes, weights: bytes) -> Export:
+    """An int8 export of these bytes, with their true checksums."""
+    contents = {"openvino-int8.xml": graph, "openvino-int8.bin": weights}
+    for name, content in contents.items():
+        (directory / name).write_bytes(content)
+    files = {name: artifact.sha256(content) for name, content in contents.items()}
+    return export("int8", 0).model_copy(update={"files": files})
+
+
+def test_an_export_that_is_no_graph_or_one_of_other_classes_is_refused(
+    loaded: Artifact, tmp_path: Path
+) -> None:
+    here = Artifact(tmp_path, loaded.manifest, loaded.weights)
+    with pytest.raises(BadArtifact, match="int8 export is not a graph that OpenVINO reads"):
+        openvino_graph.read(here, files_of(tmp_path, b"<net/>", b""))
+    ov.serialize(openvino_graph.build(loaded), tmp_path / "other.xml", tmp_path / "other.bin")
+    written = files_of(tmp_path, *((tmp_path / f"other.{end}").read_bytes() for end in ("xml", "bin")))
+    openvino_graph.read(here, written)
+    fewer = loaded.manifest.model_copy(update={"classes": loaded.manifest.classes[:-1]})
+    with pytest.raises(BadArtifact, match="int8 export does not have the model's classes"):
+        openvino_graph.read(Artifact(tmp_path, fewer, loaded.weights), written)
+
+
+def test_when_torch_finds_no_memory_it_is_a_memory_error_and_nothing_else_is(
+    loaded: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhaust(*_: object) -> None:
+        torch.empty(1 << 55, dtype=torch.uint8)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("another failure")
+
+    engine, pixels = TorchEngine(loaded), np.zeros((1, 32, 32, 3), np.uint8)
+    monkeypatch.setattr(TorchEngine, "_logits", exhaust)
+    with pytest.raises(MemoryError):
+        engine.logits(pixels)
+    monkeypatch.setattr(TorchEngine, "_logits", fail)
+    with pytest.raises(RuntimeError, match="another failure"):
+        engine.logits(pixels)
 
 
 def test_a_model_is_loaded_on_the_engine_asked_for(models_dir: Path) -> None:

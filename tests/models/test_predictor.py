@@ -92,7 +92,9 @@ def test_an_image_whose_logits_are_not_finite_fails_alone(predictor: Predictor, 
 
 def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> None:
     saved = artifact.save(tmp_path, spec(), {"fc.weight": np.zeros((10, 512), np.float32)})
-    with pytest.raises(BadArtifact, match="cifar10/1: the weights do not fit the network"):
+    with pytest.raises(
+        BadArtifact, match=r"cifar10/1/weights\.safetensors: the weights do not fit the network"
+    ):
         TorchEngine(artifact.load(saved))
 
 

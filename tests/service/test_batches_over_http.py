@@ -116,6 +116,23 @@ def test_an_engine_that_fails_answers_500_without_a_trace_and_the_next_request_i
     assert native.json()["request_id"] == native.headers["x-request-id"]
 
 
+def test_an_engine_without_memory_answers_503_and_the_next_request_is_served(make_image: ImageMaker) -> None:
+    def exhaust(_: object) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        raise MemoryError
+
+    engine = FaultyEngine()
+    with serve([predictor_on(engine)]) as running:
+        engine.fault = exhaust
+        native = running.request("POST", NATIVE, make_image())
+        flask = running.request("POST", "/predict", *multipart(("file", make_image())))
+        engine.fault = None
+        assert running.request("POST", NATIVE, make_image()).status == 200
+        assert running.metric("rotulo_failed_total", model="cifar10", kind="OutOfMemory") == 2
+    assert native.status == flask.status == 503
+    assert native.json()["type"] == "urn:rotulo:problem:overloaded"
+    assert int(native.headers["retry-after"]) >= 1
+
+
 def test_logits_that_are_not_finite_are_our_fault_and_valid_json(make_image: ImageMaker) -> None:
     engine = FaultyEngine()
     with serve([predictor_on(engine)]) as running:

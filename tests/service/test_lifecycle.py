@@ -27,11 +27,12 @@ def command(*flags: str) -> list[str]:
 
 
 @contextmanager
-def started(*flags: str) -> Iterator[tuple[subprocess.Popen[str], int, str]]:
-    """A service process that listens, its port, and what it printed before."""
-    process = subprocess.Popen(
-        command("--port", "0", *flags), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+def started(*flags: str, code: str = "") -> Iterator[tuple[subprocess.Popen[str], int, str]]:
+    """A service process that listens, its port, and what it printed before; `code` runs in it first."""
+    asked = (
+        [sys.executable, "-c", code + RUN, "--port", "0", *flags] if code else command("--port", "0", *flags)
     )
+    process = subprocess.Popen(asked, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     printed = ""
     try:
@@ -144,7 +145,84 @@ def test_a_model_that_was_altered_stops_the_start_with_one_line(models_dir: Path
     (version / "model.json").write_text(json.dumps({**manifest, "classes": manifest["classes"][:-1]}))
     result = subprocess.run(command("--models-dir", str(tmp_path)), cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 2
-    assert result.stderr.splitlines() == ["rotulo: cifar10/1: the weights do not fit the network"]
+    weights = version / "weights.safetensors"
+    assert result.stderr.splitlines() == [f"rotulo: {weights}: the weights do not fit the network"]
+
+
+HOLDING_LOAD = """
+import time
+from models import loader
+
+def load(*_):
+    print("waiting", flush=True)
+    time.sleep(600)
+
+loader.load = load
+"""
+HOLDING_ENGINE = """
+import time
+from models.engines.torch_engine import TorchEngine
+
+calls = TorchEngine.logits
+
+def logits(self, pixels):
+    if len(pixels) == AT or AT == 0 and pixels.any():
+        print("waiting", flush=True)
+        time.sleep(600)
+    return calls(self, pixels)
+
+TorchEngine.logits = logits
+"""
+HOLDING_WARM_UP = HOLDING_ENGINE.replace("AT", "1")
+HANGING_ENGINE = HOLDING_ENGINE.replace("AT", "0")
+RUN = "import sys; from service.__main__ import main; sys.exit(main(sys.argv[1:]))"
+
+
+@pytest.mark.parametrize("holding", [HOLDING_LOAD, HOLDING_WARM_UP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_the_service_is_ready_ends_it_at_once_with_one_line(
+    models_dir: Path, number: signal.Signals, holding: str
+) -> None:
+    flags = ["--models-dir", str(models_dir), "--engine", "torch", "--port", "0", "--log-level", "error"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", holding + RUN, *flags],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert errors.splitlines()[-1] == f"rotulo: stopped by {number.name} before it was ready"
+    assert "Traceback" not in errors
+
+
+def test_a_process_whose_engine_hangs_answers_its_callers_and_exits_with_70(
+    models_dir: Path, make_image: ImageMaker
+) -> None:
+    flags = ("--models-dir", str(models_dir), "--engine", "torch", "--latency-target-ms", "600000")
+    limits = ("--hang-seconds", "3", "--hang-exit-seconds", "1", "--max-batch-size", "1")
+    with started(*flags, *limits, code=HANGING_ENGINE) as (process, port, _), ThreadPoolExecutor(2) as pool:
+        callers = [pool.submit(post, port, make_image(seed)) for seed in range(2)]
+        assert [caller.result() for caller in callers] == [504, 504]
+        assert process.wait(60) == 70
+
+
+def test_a_model_that_fails_its_warm_up_stops_the_start_with_one_line(models_dir: Path) -> None:
+    code = HOLDING_WARM_UP.replace("time.sleep(600)", "raise RuntimeError('no kernel')")
+    flags = ["--models-dir", str(models_dir), "--engine", "torch", "--port", "0", "--log-level", "error"]
+    result = subprocess.run(
+        [sys.executable, "-c", code + RUN, *flags], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1] == "rotulo: cifar10/1: fails as it warms up: no kernel"
+    assert "Traceback" not in result.stderr
 
 
 def test_a_port_in_use_is_not_a_success(models_dir: Path) -> None:

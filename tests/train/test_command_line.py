@@ -53,6 +53,7 @@ def trained(make_folder: FolderMaker, tmp_path_factory: pytest.TempPathFactory) 
 def test_training_ends_in_a_model_the_service_can_load(trained: tuple[Workbench, Path]) -> None:
     bench, _ = trained
     manifest = artifact.load(bench.models / "colours" / "1").manifest
+    assert manifest.golden is not None
     assert manifest.classes == ("blue", "green", "red")
     assert manifest.training["data"]["images"] == {"train": 21, "val": 3, "test": 24}
     assert manifest.metrics["test"]["images"] == 24

@@ -78,6 +78,17 @@ def test_an_int8_export_is_two_checksummed_files_beside_the_weights(exported: Pa
 
 
 @needs_int8
+def test_a_model_without_a_golden_sample_gets_one_and_the_export_its_own_answer_to_it(
+    exported: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stored = artifact.load_manifest(exported).golden
+    assert stored is not None
+    assert only_export(exported).golden not in (None, stored.probabilities)
+    loader.load(exported, INT8)
+    assert caplog.records == []  # it was there to be checked
+
+
+@needs_int8
 def test_the_stated_accuracies_are_those_of_what_is_served(exported: Path, sided_folder: Path) -> None:
     export = only_export(exported)
     assert served_accuracy(exported, sided_folder / "val", INT8) == pytest.approx(export.accuracy)
@@ -149,7 +160,7 @@ def test_a_bf16_export_is_figures_alone(recorded: Path, sided_folder: Path, tmp_
     model = copy(recorded, tmp_path)
     assert run(model, sided_folder, "--precision", "bf16") == 0
     assert only_export(model).files == {}
-    assert {path.name for path in model.iterdir()} == {"model.json", "weights.safetensors"}
+    assert {path.name for path in model.iterdir()} == {"model.json", "weights.safetensors", "golden.png"}
     chosen = loader.load(model, Wish(max_accuracy_loss=1))
     assert chosen.engine.name == "openvino cpu bf16"
 

@@ -1,0 +1,43 @@
+"""The models directory, as this service loads from it."""
+
+from __future__ import annotations
+
+from models import catalog, loader
+from models.engines.choice import Wish
+from models.errors import BadArtifact
+from models.predictor import Predictor
+from service.settings import Settings
+
+
+class Store:
+    """Which versions there are, and any of them on the engine chosen for it. Looks at the disk each time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._root = settings.models_dir
+        self._threads = settings.threads
+        self._max_pixels = settings.max_pixels
+        self._wish = Wish(
+            settings.device,
+            settings.engine,
+            settings.precision,
+            settings.max_accuracy_loss_points / 100,
+        )
+
+    def versions(self, name: str) -> tuple[str, ...]:
+        """Of one model, oldest first; none where it has left the disk."""
+        return catalog.find(self._root).get(name, ())
+
+    def load(self, name: str, version: str | None = None) -> Predictor:
+        """One version, the newest where none is given. Takes seconds.
+
+        Raises UnknownModel, BadArtifact or EngineUnavailable in one line.
+        """
+        directory = catalog.locate(self._root, name, version)
+        return loader.load(directory, self._wish, self._threads, self._max_pixels)
+
+    def load_all(self) -> list[Predictor]:
+        """The newest version of every model; raises BadArtifact where there is none, and as `load`."""
+        found = catalog.find(self._root)
+        if not found:
+            raise BadArtifact(f"{self._root}: no models here")
+        return [self.load(name) for name in found]
