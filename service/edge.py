@@ -95,7 +95,7 @@ class Edge:
 
     def _error(self, scope: Scope, error: ServiceError) -> App:
         if scope["path"] in self._flask_paths:
-            return flask_error_response(error)
+            return flask_error_response(scope["path"], error)
         return problem_response(Request(scope), error)
 
     def _marks(self, request_id: bytes) -> Iterable[tuple[bytes, bytes]]:

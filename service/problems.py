@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
+from service import portuguese
 from service.errors import detail_of, headers_of, plain_problem, problem_body, problem_of
 
 logger = logging.getLogger("rotulo")
@@ -25,9 +26,14 @@ def problem_response(request: Request, error: Exception) -> JSONResponse:
     return _answer(request, body, headers_of(error))
 
 
-def flask_error_response(error: Exception) -> JSONResponse:
+def flask_error_response(path: str, error: Exception) -> JSONResponse:
     """The shape of the Flask routes, for what is refused before Flask."""
-    return JSONResponse({"error": detail_of(error)}, problem_of(error).status, headers_of(error))
+    return JSONResponse({"error": flask_detail(path, error)}, problem_of(error).status, headers_of(error))
+
+
+def flask_detail(path: str, error: Exception) -> str:
+    """What a client of the Flask route at `path` reads, in the language it knows."""
+    return portuguese.sentence(error) if path in portuguese.PATHS else detail_of(error)
 
 
 def http_problem_response(request: Request, error: Exception) -> JSONResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from models import resnet18
+from models import networks
 from train import batches, schedule
 from train.network import Trunk
 from train.recipe import Phase, Recipe
@@ -28,6 +28,6 @@ def training_flops(recipe: Recipe, num_classes: int, train_images: int, steps: i
 
 def _forward_flops(recipe: Recipe, num_classes: int, phase: Phase) -> float:
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        model = Trunk(resnet18.build(num_classes, recipe.stem), phase.blocks).eval()
+        model = Trunk(networks.build(recipe.network, num_classes), phase.blocks).eval()
         model(torch.empty(1, 3, phase.crop_px, phase.crop_px))
     return float(counter.get_total_flops())
