@@ -137,13 +137,11 @@ def level_cm(bottle: Bottle) -> float:
 
 
 def inside(bottle: Bottle, low_cm: float, high_cm: float) -> Surface:
-    """The inner wall between two heights, normals towards the glass."""
+    """The inner wall between two heights, with the floor where `low_cm` is below it; normals to the glass."""
     profile = inner_profile(bottle)
     between = profile[(profile[:, 1] > low_cm) & (profile[:, 1] < high_cm)]
-    ends = [[inner_radius(bottle, z), z] for z in (low_cm, high_cm)]
-    if low_cm <= _FLOOR_CM:
-        return revolved(np.concatenate([profile[:1], between, ends[1:]]))
-    return revolved(np.concatenate([ends[:1], between, ends[1:]]))
+    low, high = ([[inner_radius(bottle, z), z]] for z in (low_cm, high_cm))
+    return revolved(np.concatenate([between if low_cm < _FLOOR_CM else np.concatenate([low, between]), high]))
 
 
 def inner_radius(bottle: Bottle, height_cm: float) -> float:

@@ -7,6 +7,12 @@ import numpy as np
 from train.bottles.geometry import Floats, Surface, outer_radius, tube
 from train.bottles.parameters import Bottle, Hand
 
+NOTHING = Bottle(
+    shape="nothing", height_cm=30.0, body_radius_cm=1.4, shoulder_from=0.5, shoulder_to=0.8,
+    shoulder_power=1.0, neck_radius_cm=1.3, glass="none", tint=(1, 1, 1), frost=0.0, fill=0.0,
+    drink=(1, 1, 1), foam_cm=0.0, label=None, collar=None,
+)  # fmt: skip
+
 
 def skin(hand: Hand, bottle: Bottle) -> list[Surface]:
     """Fingers, thumb and the back of the hand."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Label = Literal["open", "closed", "unknown"]
+Reason = Literal["open", "closed", "no bottle", "mouth out of frame", "mouth covered", "collage"]
 Colour = tuple[float, float, float]
 LABELS: tuple[Label, ...] = ("open", "closed", "unknown")
 
@@ -54,7 +55,10 @@ class Cap:
 
 @dataclass(frozen=True)
 class Hand:
-    """Four fingers and a thumb around a bottle, `height_cm` above its foot, from the side `turn_degrees`."""
+    """Four fingers and a thumb around a bottle, `height_cm` above its foot, from the side `turn_degrees`.
+
+    Without a bottle it is around `hands.NOTHING`: a fist.
+    """
 
     height_cm: float
     turn_degrees: float
@@ -146,7 +150,7 @@ class Scene:
 
     seed: tuple[int, ...]
     label: Label
-    reason: Literal["open", "closed", "no bottle", "mouth out of frame", "mouth covered", "collage"]
+    reason: Reason
     bottle: Bottle | None
     cap: Cap | None
     hand: Hand | None

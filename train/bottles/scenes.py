@@ -12,7 +12,7 @@ from train.bottles import camera as view
 from train.bottles import geometry, hands, surroundings, textures, things
 from train.bottles.geometry import Surface, moved
 from train.bottles.parameters import Bottle, Cap, Colour, PaperLabel, Scene, Thing
-from train.bottles.sampling import mouth_z_cm
+from train.bottles.placing import mouth_z_cm
 from train.bottles.textures import Picture
 
 MAX_DEPTH = 12  # of a path: two walls, the drink, and back
@@ -94,10 +94,11 @@ def _parts(mitsuba: Any, scene: Scene) -> Iterator[Part]:
     yield from _backdrop(mitsuba, scene)
     if scene.bottle:
         yield from _bottle(mitsuba, scene.bottle, scene.cap, (0.0, 0.0))
-        if scene.hand:
-            for surface in hands.skin(scene.hand, scene.bottle):
-                yield Part(surface, _principled(scene.hand.skin, roughness=0.45, specular=0.4))
-            yield Part(hands.sleeve(scene.hand, scene.bottle), _matt(scene.hand.sleeve))
+    if scene.hand:
+        held = scene.bottle or hands.NOTHING
+        for surface in hands.skin(scene.hand, held):
+            yield Part(surface, _principled(scene.hand.skin, roughness=0.45, specular=0.4))
+        yield Part(hands.sleeve(scene.hand, held), _matt(scene.hand.sleeve))
     for neighbour in scene.neighbours:
         yield from _bottle(mitsuba, neighbour.bottle, scene.cap, (neighbour.x_cm, neighbour.y_cm))
     for thing in scene.things:
