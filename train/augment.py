@@ -100,4 +100,5 @@ def relit(batch: Pixels, light: Photometric, generator: np.random.Generator) -> 
     middle = grey.mean(axis=(1, 2), keepdims=True)
     pictures = middle + contrast * (pictures - middle)
     pictures += deviation * generator.standard_normal(pictures.shape, np.float32)
-    return np.clip(pictures + 0.5, 0, 255).astype(np.uint8)
+    pixels: Pixels = np.clip(pictures + 0.5, 0, 255).astype(np.uint8)
+    return pixels

@@ -32,8 +32,8 @@ from train.publish import Publication
 from train.recipe import PHOTOGRAPHS, Recipe
 from train.sources import open_source
 
-# What people call the classes. 0 and 1 are not among them: the old service's own two programs read them in
-# opposite ways, so only the owner of a CSV knows which is which (--status).
+# What people call the classes. 0 and 1 are not among them: the old service's labels read inverted, so only
+# the owner of a CSV knows which is which (--status).
 NAMES = {
     "open": "open", "aberta": "open", "aberto": "open", "img_path_aberta": "open",
     "closed": "closed", "fechada": "closed", "fechado": "closed", "img_path_fechada": "closed",
@@ -61,6 +61,10 @@ def main(arguments: Sequence[str]) -> None:
         )
     found = list(find(given.data, _names(given.status)))
     folder = given.output / "photographs"
+    if folder.resolve() in (given.data.resolve(), *given.data.resolve().parents):
+        raise RunError(
+            f"{folder} is where photographs are gathered: keep your own elsewhere, or give --output"
+        )
     gather(found, folder)
     if given.measure:
         print(words("all photographs", model, _images(model, folder, given.cache)))

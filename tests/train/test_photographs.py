@@ -134,3 +134,13 @@ def test_photographs_of_one_state_alone_are_refused(
     write_folder(tmp_path / "mine", {"open": "open", "unknown": "unknown"}, count=1)
     assert run(tmp_path, models_dir, tmp_path / "mine") == 1
     assert capsys.readouterr().err == "error: no photograph is of the class closed\n"
+
+
+def test_photographs_are_not_gathered_over_themselves(
+    tmp_path: Path, models_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "run" / "photographs"
+    write_folder(mine, {"open": "open", "closed": "closed"}, count=1)
+    assert run(tmp_path, models_dir, mine) == 1
+    assert "keep your own elsewhere" in capsys.readouterr().err
+    assert len(list(mine.rglob("*.png"))) == 2

@@ -79,4 +79,4 @@ def _brings_ahead(direction: Floats) -> Floats:
     """The rotation that takes a unit vector to (0, 0, 1) by the shortest way (Rodrigues)."""
     x, y, z = direction
     axis = np.array([[0, 0, -x], [0, 0, -y], [x, y, 0]])
-    return np.eye(3) + axis + axis @ axis / (1 + z)
+    return np.asarray(np.eye(3) + axis + axis @ axis / (1 + z))

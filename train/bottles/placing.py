@@ -22,12 +22,15 @@ def mouth_z_cm(bottle: Bottle | None) -> float:
     return bottle.height_cm if bottle else _USUAL_HEIGHT_CM
 
 
-def framed(reason: Reason, bottle: Bottle | None, held: bool, short_side_px: int, rng: Rng) -> Camera:
-    """A camera that shows the mouth whole, or not at all, as the reason asks."""
+def framed(reason: Reason, bottle: Bottle | None, airy: bool, short_side_px: int, rng: Rng) -> Camera:
+    """A camera that shows the mouth whole, or not at all, as the reason asks.
+
+    Where it is `airy`, without a table, the camera may look up and be tilted.
+    """
     mouth = view.mouth_points(mouth_z_cm(bottle))
     out = reason == "mouth out of frame" or (reason == "no bottle" and rng.random() < 0.5)
     for _ in range(_TRIES):
-        camera = _camera(out, held, short_side_px, rng)
+        camera = _camera(out, airy, short_side_px, rng)
         seen = view.pose(camera, mouth_z_cm(bottle)).project(mouth)
         inside = (np.abs(seen - 0.5) < 0.5 - _MARGIN).all()
         outside = (np.abs(seen - 0.5) > 0.5 + _CLEARANCE).any(axis=1).all()
@@ -36,17 +39,17 @@ def framed(reason: Reason, bottle: Bottle | None, held: bool, short_side_px: int
     raise AssertionError("no camera was found; the ranges do not allow one")
 
 
-def _camera(out: bool, held: bool, short_side_px: int, rng: Rng) -> Camera:
+def _camera(out: bool, airy: bool, short_side_px: int, rng: Rng) -> Camera:
     tall = pick((1.0, 4 / 3, 3 / 4), rng)
     return Camera(
         width_px=round(short_side_px * max(1.0, 1 / tall)),
         height_px=round(short_side_px * max(1.0, tall)),
         fov_degrees=drawn_in((22, 50), rng),
-        elevation_degrees=drawn_in((-12, 40) if held else (4, 45), rng),
-        roll_degrees=float(rng.normal(0, 13)) if held else float(rng.normal(0, 4)),
-        mouth_u=drawn_in((0.0, 1.0), rng) if out else drawn_in((0.15, 0.85), rng),
-        mouth_v=drawn_in((-0.7, -0.05), rng) if out else drawn_in((0.08, 0.6), rng),
-        mouth_width=math.exp(drawn_in((math.log(0.115), math.log(0.33)), rng)),
+        elevation_degrees=drawn_in((-12, 40) if airy else (4, 45), rng),
+        roll_degrees=round(float(rng.normal(0, 13 if airy else 4)), 4),
+        mouth_u=drawn_in((-0.4, 1.4), rng) if out else drawn_in((0.15, 0.85), rng),
+        mouth_v=drawn_in((-0.7, 0.3), rng) if out else drawn_in((0.08, 0.6), rng),
+        mouth_width=round(math.exp(drawn_in((math.log(0.115), math.log(0.33)), rng)), 4),
     )
 
 
@@ -67,6 +70,7 @@ def scattered(
     camera: Camera,
     rng: Rng,
 ) -> tuple[Thing, ...]:
+    """Things around the bottle; where there is none, in its stead."""
     wanted = int(rng.integers(1, 5)) if reason == "no bottle" else int(rng.integers(0, 4))
     drawn = (_thing(distribution, reason, backdrop, camera, rng) for _ in range(4 * wanted))
     fitting = [thing for thing in drawn if _fits(thing, bottle, camera)]

@@ -46,8 +46,9 @@ def scene(which: Set, seed: int, index: int, short_side_px: int = 112) -> Scene:
     bottle = None if reason in ("no bottle", "collage") else _bottle(distribution, rng)
     held = bottle is not None and (reason == "mouth covered" or rng.random() < 0.55)
     fist = reason == "no bottle" and rng.random() < 0.25
-    camera = framed(reason, bottle, held, short_side_px, rng)
-    backdrop = _backdrop(distribution, held, rng)
+    airy = rng.random() < (0.75 if held else 0.4 if reason == "no bottle" else 0.0)
+    camera = framed(reason, bottle, airy, short_side_px, rng)
+    backdrop = _backdrop(distribution, airy, rng)
     things = scattered(distribution, reason, bottle, backdrop, camera, rng)
     told = reason in ("open", "closed")
     capped = reason == "closed" or (bottle is not None and not told and rng.random() < 0.5)
@@ -142,11 +143,11 @@ def _hand(bottle: Bottle, covers_mouth: bool, rng: Rng) -> Hand:
     )
 
 
-def _backdrop(distribution: Distribution, held: bool, rng: Rng) -> Backdrop:
+def _backdrop(distribution: Distribution, airy: bool, rng: Rng) -> Backdrop:
     return Backdrop(
         wall=pick(distribution.walls, rng) if rng.random() < 0.8 else None,
         wall_distance_cm=drawn_in((20, 120), rng),
-        table=None if held else pick(distribution.tables, rng),
+        table=None if airy else pick(distribution.tables, rng),
         seed=new_seed(rng),
         blur=drawn_in((0, 4), rng) if rng.random() < 0.7 else 0.0,
     )
