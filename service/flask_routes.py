@@ -96,7 +96,7 @@ def _files(max_images: int) -> list[bytes]:
 
 
 def _only_file() -> bytes:
-    files = [file.read() for file in request.files.getlist("image")]
+    files: list[bytes] = [file.read() for file in request.files.getlist("image")]
     if len(files) != 1 or not files[0]:
         raise MalformedRequest("send one image in the multipart field 'image'")
     return files[0]
@@ -136,9 +136,8 @@ def _http_error(error: HTTPException) -> tuple[Response, int, dict[str, str]]:
 
 
 def _http_words(error: HTTPException) -> str:
-    if request.path in portuguese.PATHS and error.code in portuguese.HTTP_SENTENCES:
-        return portuguese.HTTP_SENTENCES[error.code]
-    return error.name
+    known = portuguese.HTTP_SENTENCES if request.path in portuguese.PATHS else {}
+    return known.get(error.code or 500, error.name)
 
 
 def _error(error: Exception) -> tuple[Response, int, dict[str, str]]:

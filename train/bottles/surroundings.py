@@ -44,15 +44,14 @@ def _room(rng: Rng) -> Array:
     for _ in range(int(rng.integers(1, 4))):
         place = rng.uniform(-5, 50), rng.uniform(-180, 180), rng.uniform(10, 30), rng.uniform(10, 40)
         lamps = lamps + rng.uniform(2.5, 7) * _window(*place)
-    return lamps * [0.95, 1.0, 1.08]
+    return np.asarray(lamps * [0.95, 1.0, 1.08])
 
 
 def _overcast(rng: Rng) -> Array:
     """A bright sky all over."""
     up, _ = _directions()
-    return (rng.uniform(1.0, 2.2) * np.clip((up + 15) / 60, 0.08, 1)[:, :, None]) * np.array(
-        [0.96, 1.0, 1.05]
-    )
+    brightness = rng.uniform(1.0, 2.2) * np.clip((up + 15) / 60, 0.08, 1)[:, :, None]
+    return np.asarray(brightness * [0.96, 1.0, 1.05])
 
 
 def _evening(rng: Rng) -> Array:
@@ -61,7 +60,7 @@ def _evening(rng: Rng) -> Array:
     for _ in range(int(rng.integers(3, 7))):
         size = rng.uniform(6, 14)
         lamps = lamps + rng.uniform(4, 10) * _window(rng.uniform(5, 75), rng.uniform(-180, 180), size, size)
-    return lamps * [1.15, 0.95, 0.72]
+    return np.asarray(lamps * [1.15, 0.95, 0.72])
 
 
 def _neon(rng: Rng) -> Array:
@@ -85,7 +84,8 @@ def _ring(rng: Rng) -> Array:
     """A ring light around the camera, and the room dim."""
     up, around = _directions()
     angle = np.hypot(up - rng.uniform(-10, 20), (around + 360) % 360 - 180)
-    return 0.3 + rng.uniform(5, 9) * np.clip((6 - np.abs(angle - 25)) / 3, 0, 1)[:, :, None] * np.ones(3)
+    ring = np.clip((6 - np.abs(angle - 25)) / 3, 0, 1)[:, :, None]
+    return np.asarray(0.3 + rng.uniform(5, 9) * ring * np.ones(3))
 
 
 _LAMPS: dict[str, Callable[[Rng], Array]] = {

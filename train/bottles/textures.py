@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 Picture = NDArray[np.float32]
+Painted = NDArray[np.floating[Any]]
 Rng = np.random.Generator
 
 
@@ -77,7 +79,7 @@ def _byte(linear: NDArray[np.float64]) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _plain(rng: Rng, size: int) -> Picture:
+def _plain(rng: Rng, size: int) -> Painted:
     ramp = np.linspace(0, 1, size)[:, None, None]
     if rng.random() < 0.5:
         ramp = ramp.transpose(1, 0, 2)
@@ -89,11 +91,11 @@ def _plain(rng: Rng, size: int) -> Picture:
     return np.broadcast_to(mixed, (size, size, 3)) * (1 + 0.05 * noise(rng, size, size)[:, :, None])
 
 
-def _leaves(rng: Rng, size: int) -> Picture:
+def _leaves(rng: Rng, size: int) -> Painted:
     return leaves(rng, size, size)
 
 
-def _wood(rng: Rng, size: int) -> Picture:
+def _wood(rng: Rng, size: int) -> Painted:
     grain = np.repeat(noise(rng, size // 8, size, 0.9), 8, axis=0)[:size]
     rings = np.sin(grain * 2 + np.linspace(0, rng.uniform(10, 60), size))
     brown = np.array([0.34, 0.19, 0.09]) * rng.uniform(0.35, 1.9)
@@ -101,15 +103,15 @@ def _wood(rng: Rng, size: int) -> Picture:
     return brown * (1 + 0.22 * rings + 0.12 * boards[None, :] + 0.05 * noise(rng, size, size))[:, :, None]
 
 
-def _bricks(rng: Rng, size: int) -> Picture:
+def _bricks(rng: Rng, size: int) -> Painted:
     return _masonry(rng, size, int(rng.integers(5, 12)), 2.2, offset=0.5)
 
 
-def _tiles(rng: Rng, size: int) -> Picture:
+def _tiles(rng: Rng, size: int) -> Painted:
     return _masonry(rng, size, int(rng.integers(4, 12)), 1.0, offset=0.0)
 
 
-def _masonry(rng: Rng, size: int, rows: int, aspect: float, offset: float) -> Picture:
+def _masonry(rng: Rng, size: int, rows: int, aspect: float, offset: float) -> Painted:
     """Rectangles with joints; each its own shade of one colour."""
     y, x = np.mgrid[0:size, 0:size] / size * rows
     row = np.floor(y).astype(int)
@@ -118,10 +120,10 @@ def _masonry(rng: Rng, size: int, rows: int, aspect: float, offset: float) -> Pi
     shades = rng.uniform(0.7, 1.3, (rows + 1, rows + 2))[row, column]
     joint = (y % 1 < 0.1) | (across % 1 < 0.1 / aspect)
     picture = colour(rng, 0.3) * shades[:, :, None]
-    return np.asarray(np.where(joint[:, :, None], colour(rng), picture), np.float32)
+    return np.asarray(np.where(joint[:, :, None], colour(rng), picture))
 
 
-def _shelves(rng: Rng, size: int) -> Picture:
+def _shelves(rng: Rng, size: int) -> Painted:
     """Rows of upright blocks, such as books or boxes."""
     picture = np.empty((size, size, 3))
     shelf = size // int(rng.integers(2, 5))
@@ -130,37 +132,39 @@ def _shelves(rng: Rng, size: int) -> Picture:
         for left, right in zip([0, *edges], [*edges, size], strict=True):
             picture[top : top + shelf, left:right] = colour(rng)
         picture[top : top + max(2, shelf // 12)] = 0.08
-    return picture.astype(np.float32)
+    return picture
 
 
-def _cloth(rng: Rng, size: int) -> Picture:
+def _cloth(rng: Rng, size: int) -> Painted:
     """Woven checks."""
     period = int(rng.integers(10, 60))
     band = (np.arange(size) % period < period * rng.uniform(0.2, 0.8)).astype(float)
     weave = 0.5 * (band[:, None] + band[None, :])[:, :, None]
-    return colour(rng) * (1 - weave) + colour(rng) * weave + 0.01 * rng.normal(size=(size, size, 1))
+    return np.asarray(
+        colour(rng) * (1 - weave) + colour(rng) * weave + 0.01 * rng.normal(size=(size, size, 1))
+    )
 
 
-def _stripes(rng: Rng, size: int) -> Picture:
+def _stripes(rng: Rng, size: int) -> Painted:
     y, x = np.mgrid[0:size, 0:size] / size
     angle = rng.uniform(0, np.pi)
     wave = np.sin(rng.uniform(15, 70) * (x * np.cos(angle) + y * np.sin(angle)))[:, :, None] > 0
-    return np.asarray(np.where(wave, colour(rng, 0.4), colour(rng, 0.4)), np.float32)
+    return np.asarray(np.where(wave, colour(rng, 0.4), colour(rng, 0.4)))
 
 
-def _marble(rng: Rng, size: int) -> Picture:
+def _marble(rng: Rng, size: int) -> Painted:
     y, x = np.mgrid[0:size, 0:size] / size
     veins = np.abs(np.sin(rng.uniform(5, 15) * (x + y) + 1.8 * noise(rng, size, size, 1.9))) ** 0.3
-    return colour(rng, darkest=0.3) * veins[:, :, None] + colour(rng) * (1 - veins[:, :, None])
+    return np.asarray(colour(rng, darkest=0.3) * veins[:, :, None] + colour(rng) * (1 - veins[:, :, None]))
 
 
-def _dots(rng: Rng, size: int) -> Picture:
+def _dots(rng: Rng, size: int) -> Painted:
     y, x = np.mgrid[0:size, 0:size] / size * rng.integers(5, 16)
     dot = np.hypot(x % 1 - 0.5, y % 1 - 0.5) < rng.uniform(0.2, 0.4)
-    return np.asarray(np.where(dot[:, :, None], colour(rng, 0.4), colour(rng, 0.4)), np.float32)
+    return np.asarray(np.where(dot[:, :, None], colour(rng, 0.4), colour(rng, 0.4)))
 
 
-_PAINTERS: dict[str, Callable[[Rng, int], Picture]] = {
+_PAINTERS: dict[str, Callable[[Rng, int], Painted]] = {
     "plain": _plain, "leaves": _leaves, "wood": _wood, "bricks": _bricks, "shelves": _shelves,
     "cloth": _cloth, "tiles": _tiles, "stripes": _stripes, "marble": _marble, "dots": _dots,
 }  # fmt: skip

@@ -78,7 +78,8 @@ def test_a_hand_leaves_the_mouth_free_unless_it_is_the_reason_not_to_know(
 @given(seed=seeds, index=indices)
 def test_there_is_no_bottle_where_none_is_promised(seed: int, index: int) -> None:
     drawn = scene("bottle-free", seed, index)
-    assert drawn.bottle is drawn.cap is None
+    assert drawn.bottle is None
+    assert drawn.cap is None
     assert not drawn.neighbours
     assert drawn.label == "unknown"
 

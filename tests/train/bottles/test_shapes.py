@@ -21,7 +21,7 @@ BOTH = (USUAL, SHIFTED)
 
 
 def bottles(count: int) -> list[Bottle]:
-    drawn = [scene(which, 0, index).bottle for which in ("train", "shifted") for index in range(count)]  # type: ignore[arg-type]
+    drawn = [scene(which, 0, index).bottle for which in ("train", "shifted") for index in range(count)]
     return [bottle for bottle in drawn if bottle]
 
 
