@@ -68,7 +68,7 @@ def test_a_quarter_turn_is_a_quarter_turn() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("train.augment.affine_maps", lambda *_: maps)
         turned = warped(PIXELS, STILL, np.random.default_rng(0))
-    assert np.array_equal(turned, np.rot90(PIXELS, -1, axes=(1, 2)))
+    assert np.array_equal(turned, np.rot90(PIXELS, axes=(1, 2)))
 
 
 def test_every_image_has_a_map_within_the_bounds_and_of_its_own() -> None:

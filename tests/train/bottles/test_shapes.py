@@ -82,7 +82,8 @@ def test_a_camera_sees_the_mouth_where_it_was_told_to() -> None:
     right = np.array([[-1, 0, 0], [1, 0, 0]]) * geometry.MOUTH_RADIUS_CM + [0, 0, 23.0]
     apart = np.diff(pose.project(right), axis=0)[0] * [1, 149 / 112]
     assert np.linalg.norm(apart) == pytest.approx(0.2, rel=0.1)
-    assert np.linalg.det(pose.axes) == pytest.approx(1)
+    assert np.linalg.det(pose.matrix()) == pytest.approx(1)
+    assert pose.axes.T @ pose.axes == pytest.approx(np.eye(3), abs=1e-9)
 
 
 @pytest.mark.parametrize("kind", sorted({kind for each in BOTH for kind in (*each.walls, *each.tables)}))
