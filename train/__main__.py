@@ -48,7 +48,8 @@ def main(arguments: Sequence[str]) -> int:
         first = error.errors()[0]
         return _fail(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
     except KeyboardInterrupt:
-        print("stopped; --resume continues", file=sys.stderr)
+        how = "the same command" if command is bottles.main else "--resume"
+        print(f"stopped; {how} continues", file=sys.stderr)
         return 130
     return 0
 

@@ -6,12 +6,14 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 from train.bottles import manifest, rendering, sampling
 from train.bottles.manifest import Job
 from train.bottles.parameters import LABELS
+from train.errors import RunError
 
 
 def make(job: Job, directory: Path, count: int, processes: int, say: Callable[[str], None]) -> None:
@@ -57,6 +59,8 @@ def _rendered(job: Job, directory: Path, missing: list[int], processes: int) -> 
         ]
         try:
             yield from (future.result() for future in as_completed(futures))
+        except BrokenProcessPool as error:
+            raise RunError("a rendering process was killed; the same command goes on") from error
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -49,7 +49,7 @@ def _camera(out: bool, airy: bool, short_side_px: int, rng: Rng) -> Camera:
         roll_degrees=round(float(rng.normal(0, 13 if airy else 4)), 4),
         mouth_u=drawn_in((-0.4, 1.4), rng) if out else drawn_in((0.15, 0.85), rng),
         mouth_v=drawn_in((-0.7, 0.3), rng) if out else drawn_in((0.08, 0.6), rng),
-        mouth_width=round(math.exp(drawn_in((math.log(0.115), math.log(0.33)), rng)), 4),
+        mouth_width=round(math.exp(drawn_in((math.log(0.13), math.log(0.33)), rng)), 4),
     )
 
 
@@ -112,13 +112,11 @@ def _in_view(camera: Camera, size_cm: float, on_table: bool, rng: Rng) -> tuple[
 
 
 def _fits(thing: Thing, bottle: Bottle | None, camera: Camera) -> bool:
-    """Not inside the bottle, and not before its mouth."""
+    """Not inside the bottle, and in the picture neither before its mouth nor right behind it."""
     if bottle is None:
         return True
     if math.hypot(thing.x_cm, thing.y_cm) < bottle.body_radius_cm + 0.7 * thing.size_cm + 0.3:
         return False
-    if thing.y_cm > 3:
-        return True
     pose = view.pose(camera, bottle.height_cm)
     around = thing.size_cm * (np.random.default_rng(0).random((64, 3)) - [0.5, 0.5, 0.0]) * 1.3
     hidden = pose.project(around + np.array((thing.x_cm, thing.y_cm, thing.z_cm)))

@@ -177,11 +177,11 @@ def _light(distribution: Distribution, rng: Rng) -> Light:
 
 def _photo(rng: Rng) -> Photo:
     return Photo(
-        exposure_stops=drawn_in((-0.7, 0.7), rng),
+        exposure_stops=drawn_in((-0.4, 0.9), rng),
         white_balance=(drawn_in((0.88, 1.14), rng), 1.0, drawn_in((0.86, 1.14), rng)),
         contrast=drawn_in((0.95, 1.45), rng),
         saturation=drawn_in((0.7, 1.4), rng),
-        blur_px=drawn_in((0.0, 0.8), rng),
+        blur_px=drawn_in((0.0, 0.7), rng),
         noise=drawn_in((0.0, 0.02), rng),
         jpeg_quality=int(rng.integers(55, 97)),
     )
