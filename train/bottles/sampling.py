@@ -95,7 +95,7 @@ def _bottle(distribution: Distribution, rng: Rng) -> Bottle:
         neck_radius_cm=drawn_in(shape.neck_radius_cm, rng),
         glass=glass,
         tint=shaken(distribution.glasses[glass], 0.08, rng),
-        frost=drawn_in((0.05, 0.2), rng) if rng.random() < 0.2 else 0.0,
+        frost=drawn_in((0.03, 0.1), rng) if rng.random() < 0.2 else 0.0,
         fill=fill,
         drink=shaken(pick(distribution.drinks, rng), 0.06, rng),
         foam_cm=drawn_in((0.3, 2.0), rng) if fill and rng.random() < 0.3 else 0.0,
