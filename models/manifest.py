@@ -16,6 +16,8 @@ Version = Annotated[str, Field(pattern=VERSION_PATTERN)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ExportFile = Annotated[str, Field(pattern=r"^openvino-[a-z0-9]+\.(xml|bin)$")]
 PerChannel = tuple[float, float, float]
+Width = Annotated[int, Field(ge=1, le=2048)]
+Stage = Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)]
 ExportPrecision = Literal["int8", "bf16"]
 Probabilities = tuple[Annotated[float, Field(ge=0, le=1)], ...]
 
@@ -25,10 +27,23 @@ class _Frozen(BaseModel):
 
 
 class Network(_Frozen):
-    """Which network the weights belong to."""
+    """A ResNet-18, and the stem that the weights belong to."""
 
     architecture: Literal["resnet18"] = "resnet18"
     stem: Literal["3x3", "stock"] = Field(description="3x3: stride 1, no max-pool, for small inputs")
+
+
+class Sequential(_Frozen):
+    """Stages of 3x3 convolutions, a 2x2 max-pool after each; the mean over what is left; a dense head."""
+
+    architecture: Literal["sequential"] = "sequential"
+    stages: tuple[Stage, ...] = Field(
+        min_length=1, max_length=8, description="of each stage, how many channels its convolutions give"
+    )
+    dense: Width = Field(description="units of the hidden dense layer")
+
+
+AnyNetwork = Network | Sequential
 
 
 class Normalisation(_Frozen):
@@ -94,7 +109,7 @@ class ModelSpec(_Frozen):
 
     name: Name
     version: Version
-    network: Network
+    network: AnyNetwork
     classes: tuple[str, ...] = Field(min_length=2)
     preprocessing: Preprocessing
     normalisation: Normalisation
@@ -106,6 +121,12 @@ class ModelSpec(_Frozen):
     def _distinct_classes(self) -> ModelSpec:
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("classes must be distinct")
+        return self
+
+    @model_validator(mode="after")
+    def _large_enough(self) -> ModelSpec:
+        if isinstance(self.network, Sequential) and self.preprocessing.size >> len(self.network.stages) < 1:
+            raise ValueError("the stages halve the input to nothing")
         return self
 
 

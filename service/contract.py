@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 import batching.errors as queue
 import models.errors as model
+from service import portuguese
 from service.access import PROBES
 from service.budget import MAX_TIMEOUT_MS
 from service.errors import (
@@ -71,6 +72,7 @@ ERRORS: dict[str, Errors] = {
     "/admin/models/{model}/activate": (*_BODY, *_SWITCH),
     "/admin/models/{model}/rollback": _SWITCH,
     "/predict": _CLASSIFY,
+    "/classificar": _CLASSIFY,
     "/shutdown": (NotAuthorized, *_BODY),
 }
 
@@ -139,12 +141,12 @@ def _complete(schema: dict[str, Any]) -> None:
         for operation in operations.values():
             operation["responses"].pop("422", None)
             errors = ERRORS.get(path, ()) + (() if path in PROBES else _ACCESS)
-            operation["responses"].update(error_responses(errors, native))
+            operation["responses"].update(error_responses(errors, native, path in portuguese.PATHS))
             if ERRORS.get(path) == _CLASSIFY:
                 operation["parameters"] = [*operation.get("parameters", ()), _TIMEOUT]
 
 
-def error_responses(errors: Errors, native: bool) -> dict[str, Any]:
+def error_responses(errors: Errors, native: bool, in_portuguese: bool = False) -> dict[str, Any]:
     """OpenAPI's responses for these exceptions: problem documents, or `{"error"}` where not native."""
     by_status: dict[int, dict[str, Problem]] = defaultdict(dict)
     for problem in (PROBLEMS[kind] for kind in errors):
@@ -152,16 +154,20 @@ def error_responses(errors: Errors, native: bool) -> dict[str, Any]:
     return {
         str(status): {
             "description": "; ".join(problem.title for problem in problems.values()),
-            "content": _content(problems.values(), native),
+            "content": _content(problems.values(), native, in_portuguese),
             **({"headers": _HEADERS[status]} if status in _HEADERS else {}),
         }
         for status, problems in sorted(by_status.items())
     }
 
 
-def _content(problems: Iterable[Problem], native: bool) -> dict[str, Any]:
+def _content(problems: Iterable[Problem], native: bool, in_portuguese: bool) -> dict[str, Any]:
     examples = {
-        problem.kind: {"value": _example(problem) if native else {"error": problem.title}}
+        problem.kind: {
+            "value": _example(problem)
+            if native
+            else {"error": portuguese.SENTENCES[problem.kind] if in_portuguese else problem.title}
+        }
         for problem in problems
     }
     schema = {"$ref": "#/components/schemas/Problem" if native else "#/components/schemas/Error"}

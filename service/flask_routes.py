@@ -1,4 +1,4 @@
-"""The routes of the CIFAR-10 Flask service that this one replaces, with the JSON that its clients know."""
+"""The routes of the two Flask services that this one replaces, with the JSON that its clients know."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ from flask import Flask, Response, jsonify, request
 from starlette.requests import Request
 from werkzeug.exceptions import HTTPException
 
+from models.errors import UnknownModel
+from models.predictor import Prediction
+from service import portuguese
 from service.budget import budget_of
 from service.disconnect import cancelled_when_client_leaves
 from service.errors import MalformedRequest, detail_of, headers_of, problem_of
 from service.flask_adapter import RECEIVE_KEY, SCOPE_KEY, ConcurrentWsgiToAsgi, FlaskOnTheLoop
 from service.limits import Receive, Scope, Send
-from service.problems import flask_error_response
+from service.problems import flask_detail, flask_error_response
 from service.served import Classified, ServedModel
 from service.wiring import Service
 
 logger = logging.getLogger("rotulo")
 
 CIFAR10 = "cifar10"
+BOTTLE = "bottle"
 # The model behind each rule that has one: what its line cannot take is refused before Flask runs.
-MODEL_OF = {"/predict": CIFAR10}
+MODEL_OF = {"/predict": CIFAR10, "/classificar": BOTTLE}
+# The words of the old bottle service for two of the model's classes; the third is that it cannot tell.
+STATUSES = {"open": "aberta", "closed": "fechada"}
 
 
 class FlaskRoute:
@@ -61,6 +67,17 @@ def flask_app(service: Service) -> Flask:
                     results = await model.classify_all(images, budget)
             return jsonify(predictions=[_category(model, result) for result in results])
 
+    @app.post("/classificar")
+    async def classificar() -> Response:
+        """Bottles: one file in `image`, open or closed and how likely that is."""
+        slot = service.slot(BOTTLE)
+        image = _only_file()
+        budget = budget_of(request.environ[SCOPE_KEY])
+        with slot.use() as model:
+            async with cancelled_when_client_leaves(request.environ[RECEIVE_KEY]):
+                result = await model.classify(image, budget)
+            return jsonify(_status(model.classes, result.prediction))
+
     @app.post("/shutdown")
     def shutdown() -> tuple[Response, int]:
         """A controlled stop, for whoever holds the admin token."""
@@ -83,6 +100,29 @@ def _files(max_images: int) -> list[bytes]:
     return images
 
 
+def _only_file() -> bytes:
+    files: list[bytes] = [file.read() for file in request.files.getlist("image")]
+    if len(files) != 1 or not files[0]:
+        raise MalformedRequest("send one image in the multipart field 'image'")
+    return files[0]
+
+
+def _status(classes: tuple[str, ...], prediction: Prediction) -> dict[str, Any]:
+    """The likelier of open and closed, with its probability among all classes; raises UnknownModel where the
+    model has no such classes.
+    """
+    if not set(STATUSES) <= set(classes):
+        raise UnknownModel(f"the model {BOTTLE!r} does not tell open from closed")
+    index = max((classes.index(name) for name in STATUSES), key=lambda i: float(prediction.probabilities[i]))
+    answer: dict[str, Any] = {
+        "status": STATUSES[classes[index]],
+        "confidence": round(float(prediction.probabilities[index]), 6),
+    }
+    if prediction.uncertain or prediction.index != index:
+        answer["incerto"] = True
+    return answer
+
+
 def _category(model: ServedModel, result: Classified | Exception) -> dict[str, Any]:
     if isinstance(result, Exception):
         return {"error": detail_of(result)}
@@ -97,11 +137,16 @@ def _category(model: ServedModel, result: Classified | Exception) -> dict[str, A
 def _http_error(error: HTTPException) -> tuple[Response, int, dict[str, str]]:
     # Its own headers, such as Allow with a 405, but for those of the page that the JSON replaces.
     headers = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
-    return jsonify(error=error.name), error.code or 500, headers
+    return jsonify(error=_http_words(error)), error.code or 500, headers
+
+
+def _http_words(error: HTTPException) -> str:
+    known = portuguese.HTTP_SENTENCES if request.path in portuguese.PATHS else {}
+    return known.get(error.code or 500, error.name)
 
 
 def _error(error: Exception) -> tuple[Response, int, dict[str, str]]:
     if problem_of(error).status == 500:
         request_id = request.environ[SCOPE_KEY]["state"]["request_id"]
         logger.error("request %s failed", request_id, exc_info=error)
-    return jsonify(error=detail_of(error)), problem_of(error).status, headers_of(error)
+    return jsonify(error=flask_detail(request.path, error)), problem_of(error).status, headers_of(error)

@@ -24,6 +24,20 @@ _PREDICTIONS = {
         }
     },
 }
+_STATUS = {
+    "type": "object",
+    "required": ["status", "confidence"],
+    "properties": {
+        "status": {"enum": ["aberta", "fechada"], "description": "the likelier of the two"},
+        "confidence": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "description": "its probability, calibrated, among open, closed and unknown",
+        },
+        "incerto": {"const": True, "description": "present where the model cannot tell"},
+    },
+}
 _SHUTTING_DOWN = {
     "type": "object",
     "required": ["status"],
@@ -60,6 +74,37 @@ FLASK_OPERATIONS: dict[str, Any] = {
                             "example": {
                                 "predictions": [{"category": "cat", "category_index": 3, "confidence": 0.97}]
                             },
+                        }
+                    },
+                }
+            },
+        }
+    },
+    "/classificar": {
+        "post": {
+            "tags": ["Flask"],
+            "operationId": "flask_classificar",
+            "summary": "Is the bottle open? For clients of the old bottle service",
+            "description": "One file in the field `image`. Errors are in Portuguese.",
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "multipart/form-data": {
+                        "schema": {
+                            "type": "object",
+                            "properties": {"image": {"type": "string", "format": "binary"}},
+                            "required": ["image"],
+                        }
+                    }
+                },
+            },
+            "responses": {
+                "200": {
+                    "description": "open or closed",
+                    "content": {
+                        "application/json": {
+                            "schema": _STATUS,
+                            "example": {"status": "fechada", "confidence": 0.998},
                         }
                     },
                 }

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
+from service import portuguese
 from service.errors import detail_of, headers_of, plain_problem, problem_body, problem_of
 
 logger = logging.getLogger("rotulo")
@@ -27,9 +28,16 @@ def problem_response(request: Request, error: Exception) -> JSONResponse:
 
 def flask_error_response(request: Request, error: Exception) -> JSONResponse:
     """The shape of the Flask routes, for what never reached Flask; logs what is our fault."""
-    if problem_of(error).status == 500:
+    problem = problem_of(error)
+    if problem.status == 500:
         logger.error("request %s failed", request.state.request_id, exc_info=error)
-    return JSONResponse({"error": detail_of(error)}, problem_of(error).status, headers_of(error))
+    detail = flask_detail(request.scope["path"], error)
+    return JSONResponse({"error": detail}, problem.status, headers_of(error))
+
+
+def flask_detail(path: str, error: Exception) -> str:
+    """What a client of the Flask route at `path` reads, in the language it knows."""
+    return portuguese.sentence(error) if path in portuguese.PATHS else detail_of(error)
 
 
 def http_problem_response(request: Request, error: Exception) -> JSONResponse:

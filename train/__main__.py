@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shlex
 import sys
@@ -20,20 +19,28 @@ from models.catalog import SHIPPED_MODELS
 from models.errors import RotuloModelError
 from models.images import Preprocessing
 from models.manifest import NAME_PATTERN, Normalisation
-from train import evaluate, export, golden, initial, process, run
+from train import evaluate, export, golden, initial, photographs, process, run
+from train.bottles import command as bottles
+from train.data import CACHE
 from train.distributed import join
 from train.errors import RunError, TrainError
 from train.import_weights import import_weights
 from train.publish import Publication
-from train.recipe import RECIPES, Recipe, at_size
+from train.recipe import RECIPES, Recipe, at_size, at_width
 
 RUNS = Path("runs")
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rotulo"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit code."""
-    commands = {"evaluate": _evaluate, "export": _export, "golden": _golden, "import": _import}
+    commands = {
+        "evaluate": _evaluate,
+        "export": _export,
+        "golden": _golden,
+        "import": _import,
+        "bottles": bottles.main,
+        "photographs": photographs.main,
+    }
     command = commands.get(arguments[0], _train) if arguments else _train
     try:
         command(arguments if command is _train else arguments[1:])
@@ -43,7 +50,8 @@ def main(arguments: Sequence[str]) -> int:
         first = error.errors()[0]
         return _fail(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
     except KeyboardInterrupt:
-        print("stopped; --resume continues", file=sys.stderr)
+        how = "the same command" if command is bottles.main else "--resume"
+        print(f"stopped; {how} continues", file=sys.stderr)
         return 130
     return 0
 
@@ -90,12 +98,14 @@ def _recipe(given: argparse.Namespace, start: initial.Initial | None) -> Recipe:
         raise RunError(f"the recipe {recipe.name} grows a network of its own: it takes no --init")
     recipe = start.adapt(recipe) if start else recipe
     recipe = at_size(recipe, given.size) if given.size is not None else recipe
+    recipe = at_width(recipe, given.width) if given.width else recipe
     changes = {
         "epochs": given.epochs,
         "batch_size": given.batch_size,
         "peak_lr": given.lr,
         "seed": given.seed,
-        "stem": given.stem,
+        "network": {"stem": given.stem} if given.stem else None,
+        "per_class": given.per_class,
         "resize": given.resize,
     }
     changed = {key: value for key, value in changes.items() if value is not None}
@@ -106,7 +116,8 @@ def _train_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m train",
         description="Train a ResNet-18 on a folder or zip of images by class. "
-        "Also: `python -m train evaluate`, `export`, `golden` and `import`, each with `--help`.",
+        "Also: `python -m train evaluate`, `export`, `golden`, `import`, `bottles` and `photographs`, each "
+        "with `--help`.",
     )
     parser.add_argument("recipe", nargs="?", choices=sorted(RECIPES), help="default: finetune, or scratch")
     parser.add_argument(
@@ -127,6 +138,8 @@ def _train_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--size", type=int, help="side of the network's input in pixels")
     parser.add_argument("--stem", choices=("3x3", "stock"))
+    parser.add_argument("--width", type=float, help="times the channels of a sequential network")
+    parser.add_argument("--per-class", type=int, help="train on this many images of each class")
     parser.add_argument("--resize", choices=("stretch", "crop"))
     parser.add_argument("--bad-files", choices=("skip", "fail"), default="skip")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
@@ -146,10 +159,12 @@ def _evaluate(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--models-dir", type=Path, default=SHIPPED_MODELS)
     parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--all-are", metavar="CLASS", help="of every image, whatever its folder says")
+    parser.add_argument("--mistakes", type=Path, metavar="FILE.png", help="draw every wrong answer there")
     _add_cache(parser)
     given = parser.parse_args(arguments)
     model = evaluate.find_artifact(given.model, given.models_dir)
-    figures = evaluate.evaluate(model, given.data, given.cache)
+    figures = evaluate.evaluate(model, given.data, given.cache, given.all_are, given.mistakes)
     if given.json:
         print(json.dumps(figures))
         return

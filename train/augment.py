@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.images import Pixels
-from train.recipe import Recipe
+from train.recipe import Photometric, Recipe, Warp
 
 # Fibonacci hashing (Knuth, TAOCP 6.4): the top bit of a product with it is as good as a coin.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -25,9 +25,13 @@ def augment(
     generator = np.random.default_rng(seed)
     flips = flipped(indices, epoch, recipe.seed) if recipe.flip else np.zeros(len(indices), bool)
     batch = np.where(flips[:, None, None, None], pixels[:, :, ::-1], pixels)
+    if recipe.warp:
+        batch = warped(batch, recipe.warp, generator)
     batch = random_crop(batch, crop_px, recipe.pad_px, generator)
     if recipe.cutout_px:
         cutout(batch, recipe.cutout_px, generator)
+    if recipe.photometric:
+        batch = relit(batch, recipe.photometric, generator)
     return torch.from_numpy(batch).permute(0, 3, 1, 2)
 
 
@@ -55,3 +59,46 @@ def cutout(batch: Pixels, side_px: int, generator: np.random.Generator) -> None:
     tops, lefts = generator.integers(-side_px // 2, height - side_px // 2, size=(2, len(batch)))
     for image, top, left in zip(batch, tops, lefts, strict=True):
         image[max(top, 0) : top + side_px, max(left, 0) : left + side_px] = 128
+
+
+def warped(batch: Pixels, warp: Warp, generator: np.random.Generator) -> Pixels:
+    """Each image under an affine map of its own around its middle; beyond the edges it is mirrored."""
+    maps = torch.from_numpy(affine_maps(len(batch), warp, generator))
+    pictures = torch.from_numpy(np.ascontiguousarray(batch)).permute(0, 3, 1, 2).float()
+    places = nn.functional.affine_grid(maps, list(pictures.shape), align_corners=False)
+    moved = nn.functional.grid_sample(pictures, places, padding_mode="reflection", align_corners=False)
+    pixels: Pixels = moved.add_(0.5).clamp_(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
+    return pixels
+
+
+def affine_maps(count: int, warp: Warp, generator: np.random.Generator) -> NDArray[np.float32]:
+    """(count, 2, 3): from a place in the new image to its source, with the image spanning -1 to 1."""
+    drawn = generator.uniform(-1, 1, (6, count))
+    angle, shear = np.radians(warp.rotation_degrees) * drawn[0], np.radians(warp.shear_degrees) * drawn[1]
+    wide, high = 1 + warp.zoom_fraction * drawn[2:4]
+    across, down = 2 * warp.shift_fraction * drawn[4:]
+    cosine, sine, lean = np.cos(angle), np.sin(angle), np.tan(shear)
+    rows = [
+        [wide * cosine, wide * (lean * cosine - sine), across],
+        [high * sine, high * (lean * sine + cosine), down],
+    ]
+    return np.array(rows, np.float32).transpose(2, 0, 1)
+
+
+def relit(batch: Pixels, light: Photometric, generator: np.random.Generator) -> Pixels:
+    """Each image with a brightness, contrast, saturation, tint and noise of its own."""
+
+    def around(bound: float, channels: int = 1) -> NDArray[np.float32]:
+        return 1 + generator.uniform(-bound, bound, (len(batch), 1, 1, channels)).astype(np.float32)
+
+    gain = around(light.brightness) * around(light.tint, 3)
+    contrast, saturation = around(light.contrast), around(light.saturation)
+    deviation = 255 * np.abs(around(light.noise) - 1)
+    pictures = batch * gain
+    grey = pictures.mean(axis=3, keepdims=True)
+    pictures = grey + saturation * (pictures - grey)
+    middle = grey.mean(axis=(1, 2), keepdims=True)
+    pictures = middle + contrast * (pictures - middle)
+    pictures += deviation * generator.standard_normal(pictures.shape, np.float32)
+    pixels: Pixels = np.clip(pictures + 0.5, 0, 255).astype(np.uint8)
+    return pixels

@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from models import resnet18
+from models import networks
 from train.network import Trunk
 from train.recipe import Phase, Recipe
 
@@ -24,6 +24,6 @@ def step_flops(recipe: Recipe, num_classes: int, phase: Phase, images: int) -> f
 
 def _forward_flops(recipe: Recipe, num_classes: int, phase: Phase) -> float:
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        model = Trunk(resnet18.build(num_classes, recipe.stem), phase.blocks).eval()
+        model = Trunk(networks.build(recipe.network, num_classes), phase.blocks).eval()
         model(torch.empty(1, 3, phase.crop_px, phase.crop_px))
     return float(counter.get_total_flops())

@@ -23,6 +23,7 @@ from train.sources import Item, Source
 Labels = NDArray[np.int64]
 Policy = Literal["skip", "fail"]
 
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rotulo"
 CACHE_FORMAT = 1
 
 

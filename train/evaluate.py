@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from models import artifact
 from models.artifact import Artifact
@@ -19,6 +20,7 @@ from models.predictor import softmax
 from train import data, metrics, splits
 from train.data import Images
 from train.errors import DataError
+from train.sheet import Tile, contact_sheet
 from train.sources import open_source
 from train.splits import Indices
 
@@ -39,16 +41,57 @@ def find_artifact(model: str, models_dir: Path) -> Artifact:
     return artifact.load(path if path.is_dir() else locate(models_dir, model))
 
 
-def evaluate(model: Artifact, source_path: Path, cache: Path) -> dict[str, Any]:
+def evaluate(
+    model: Artifact,
+    source_path: Path,
+    cache: Path,
+    all_are: str | None = None,
+    sheet_path: Path | None = None,
+) -> dict[str, Any]:
     """Figures of `model` on the test side of `source_path`.
 
     Without a test folder that is the test side which the model's own training drew from the same images;
-    of other images without sides, all. Raises DataError when a class folder is not one of the model's.
+    of other images without sides, all. `all_are` is the class of every image, whatever its folder says;
+    every mistake is drawn to `sheet_path`. Raises DataError for a class that is not one of the model's.
     """
     images, rejected = data.load(open_source(source_path), model.manifest.preprocessing, cache)
-    chosen = _in_classes_of(model, _test_side(model, images))
-    figures = summary(answer(model, chosen), model.manifest.calibration)
-    return {"model": f"{model.manifest.name}/{model.manifest.version}", **figures, "rejected": len(rejected)}
+    images = _test_side(model, images)
+    if all_are is not None:
+        images = replace(images, classes=(all_are,), labels=np.zeros_like(images.labels))
+    answers, calibration = answer(model, in_classes_of(model, images)), model.manifest.calibration
+    if sheet_path:
+        contact_sheet(mistakes(answers, calibration)).save(sheet_path)
+    name = f"{model.manifest.name}/{model.manifest.version}"
+    figures = summary(answers, calibration) | separation(answers, calibration)
+    return {"model": name, **figures, "rejected": len(rejected)}
+
+
+def separation(answers: Answers, calibration: Calibration) -> dict[str, Any]:
+    """How well confidence tells right from wrong: for `evaluate`, beside what the card states."""
+    labels, classes = answers.images.labels, answers.images.classes
+    probabilities = softmax(answers.logits, calibration.temperature)
+    confidences, correct = metrics.confidence_and_correct(probabilities, labels)
+    return {
+        "wrong": int((~correct).sum()),
+        "accuracy_at_95_coverage": metrics.at_coverage(confidences, correct, 0.95),
+        "auroc_right_from_wrong": metrics.auroc(confidences, correct),
+        "confusion": metrics.confusion(probabilities.argmax(axis=1), labels, len(classes)).tolist(),
+    }
+
+
+def mistakes(answers: Answers, calibration: Calibration) -> list[Tile]:
+    """Every wrong answer with its picture, the surest first."""
+    images, classes = answers.images, answers.images.classes
+    probabilities = softmax(answers.logits, calibration.temperature)
+    given, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(given != images.labels)
+    return [
+        Tile(
+            Image.fromarray(np.asarray(images.pixels[i])),
+            f"{images.paths[i]}\n{classes[images.labels[i]]}, said {classes[given[i]]} {confidences[i]:.3f}",
+        )
+        for i in wrong[np.argsort(-confidences[wrong], kind="stable")]
+    ]
 
 
 def answer(model: Artifact, images: Images) -> Answers:
@@ -91,11 +134,11 @@ def _test_side(model: Artifact, images: Images) -> Images:
         return images
 
 
-def _in_classes_of(model: Artifact, images: Images) -> Images:
+def in_classes_of(model: Artifact, images: Images) -> Images:
     """The same images with their labels counted in the model's order of classes."""
     classes = model.manifest.classes
     unknown = [name for name in images.classes if name not in classes]
     if unknown:
         raise DataError(f"the model has no class {unknown[0]!r}; it has {', '.join(classes)}")
     number: Indices = np.array([classes.index(name) for name in images.classes], np.int64)
-    return Images(classes, images.pixels, number[images.labels], images.paths, images.digests, images.sides)
+    return replace(images, classes=classes, labels=number[images.labels])

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from models.errors import RotuloModelError
-from models.manifest import Normalisation
+from models.manifest import AnyNetwork, Network, Normalisation
 from train.errors import RunError
 from train.evaluate import find_artifact
 from train.recipe import Recipe, at_size
 
 IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 IMAGENET_SIZE_PX = 224
+STOCK = Network(stem="stock")
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,16 @@ class Initial:
 
     description: str
     weights: dict[str, Tensor]
-    stem: Literal["3x3", "stock"]
+    network: AnyNetwork
     size_px: int
     resize: Literal["stretch", "crop"]
     normalisation: Normalisation
 
     def adapt(self, recipe: Recipe) -> Recipe:
-        """The recipe at the size, stem, resize and normalisation of the weights."""
+        """The recipe at the size, network, resize and normalisation of the weights."""
         sized = at_size(recipe, self.size_px)
         return sized.model_copy(
-            update={"stem": self.stem, "resize": self.resize, "normalisation": self.normalisation}
+            update={"network": self.network, "resize": self.resize, "normalisation": self.normalisation}
         )
 
 
@@ -48,7 +49,7 @@ def load(init: str, models_dir: Path) -> Initial:
         return _imagenet()
     path = Path(init)
     if path.is_file():
-        return Initial(path.name, read_state_dict(path), "stock", IMAGENET_SIZE_PX, "crop", IMAGENET)
+        return Initial(path.name, read_state_dict(path), STOCK, IMAGENET_SIZE_PX, "crop", IMAGENET)
     return _artifact(init, models_dir)
 
 
@@ -78,7 +79,7 @@ def _imagenet() -> Initial:
         raise RunError(
             "torchvision's ImageNet weights could not be downloaded: give --init a file"
         ) from error
-    return Initial("imagenet1k_v1", dict(weights), "stock", IMAGENET_SIZE_PX, "crop", IMAGENET)
+    return Initial("imagenet1k_v1", dict(weights), STOCK, IMAGENET_SIZE_PX, "crop", IMAGENET)
 
 
 def _artifact(init: str, models_dir: Path) -> Initial:
@@ -90,7 +91,7 @@ def _artifact(init: str, models_dir: Path) -> Initial:
     return Initial(
         f"{manifest.name}/{manifest.version} {manifest.weights.sha256[:16]}",
         {name: torch.from_numpy(value.copy()) for name, value in found.weights.items()},
-        manifest.network.stem,
+        manifest.network,
         manifest.preprocessing.size,
         manifest.preprocessing.resize,
         manifest.normalisation,

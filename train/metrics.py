@@ -62,3 +62,22 @@ def at_threshold(confidences: Confidences, correct: Correct, threshold: float) -
     kept = confidences >= threshold
     precision = float(correct[kept].mean()) if kept.any() else 1.0
     return {"coverage": float(kept.mean()), "precision": precision}
+
+
+def at_coverage(confidences: Confidences, correct: Correct, coverage: float) -> float:
+    """Accuracy of the `coverage` share of the answers with the highest confidence (ties in their order)."""
+    count = max(1, int(coverage * len(confidences)))
+    return float(correct[np.argsort(-confidences, kind="stable")[:count]].mean())
+
+
+def auroc(confidences: Confidences, correct: Correct) -> float | None:
+    """How often a right answer has a higher confidence than a wrong one, ties counting half.
+
+    The area under the ROC curve of telling them apart (Mann and Whitney 1947); None where all are alike.
+    """
+    right, wrong = int(correct.sum()), int((~correct).sum())
+    if not right or not wrong:
+        return None
+    _, place, count = np.unique(confidences, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(count) - (count - 1) / 2)[place]
+    return float((ranks[correct].sum() - right * (right + 1) / 2) / (right * wrong))

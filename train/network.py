@@ -9,9 +9,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torchvision.models import ResNet
 
-from models import resnet18
-from models.manifest import Normalisation
+from models import networks, resnet18
+from models.manifest import AnyNetwork, Network, Normalisation
 from train import checkpoint
 from train.errors import RunError
 from train.recipe import Phase, Recipe
@@ -22,8 +23,8 @@ STAGES = ("layer1", "layer2", "layer3", "layer4")
 def from_scratch(recipe: Recipe, num_classes: int, sample: Tensor) -> nn.Module:
     """A new network; `sample` is a normalised float batch (n, 3, h, w) for the whitened first layer."""
     torch.manual_seed(recipe.seed)
-    network = resnet18.build(num_classes, recipe.stem)
-    for stage in STAGES:
+    network = networks.build(recipe.network, num_classes)
+    for stage in STAGES if isinstance(recipe.network, Network) else ():
         # A second block that starts as the identity (Goyal et al. 2017, arXiv 1706.02677).
         nn.init.zeros_(network.get_parameter(f"{stage}.1.bn2.weight"))
     if recipe.whiten_stem:
@@ -34,20 +35,25 @@ def from_scratch(recipe: Recipe, num_classes: int, sample: Tensor) -> nn.Module:
 def from_weights(recipe: Recipe, num_classes: int, weights: Mapping[str, Tensor]) -> nn.Module:
     """A network with the body of `weights`, and their head where it has as many classes.
 
-    Raises RunError when the body does not fit the recipe's stem.
+    Raises RunError when the body does not fit the recipe's network.
     """
     torch.manual_seed(recipe.seed)
-    network = resnet18.build(num_classes, recipe.stem)
+    network = networks.build(recipe.network, num_classes)
     body = dict(weights)
     if len(body.get("fc.bias", ())) != num_classes:
         body = {name: value for name, value in body.items() if not name.startswith("fc.")}
     try:
         missing, unknown = network.load_state_dict({n: v.float() for n, v in body.items()}, strict=False)
     except RuntimeError as error:
-        raise RunError(f"the weights to start from do not fit the {recipe.stem} stem") from error
+        raise RunError(f"the weights to start from do not fit {_shape(recipe.network)}") from error
     if unknown or {name.split(".")[0] for name in missing} - {"fc"}:
-        raise RunError("the weights to start from are not those of a torchvision ResNet-18")
+        kind = "a torchvision ResNet-18" if isinstance(recipe.network, Network) else "this sequential network"
+        raise RunError(f"the weights to start from are not those of {kind}")
     return network.to(memory_format=torch.channels_last)
+
+
+def _shape(network: AnyNetwork) -> str:
+    return f"the {network.stem} stem" if isinstance(network, Network) else "the network's stages"
 
 
 def check_fits(weights: Mapping[str, Tensor], num_classes: int, stem: Literal["3x3", "stock"]) -> None:
@@ -73,7 +79,8 @@ def whiten(kernel: Tensor, sample: Tensor, floor: float = 5e-4) -> None:
 
 
 class Trunk(nn.Module):
-    """A ResNet with only the first `blocks` residual blocks of each stage; shares its parameters.
+    """A ResNet with only the first `blocks` residual blocks of each stage, or another network, whole; shares
+    its parameters.
 
     With a frozen body, the batch norms keep their statistics while the head trains.
     """
@@ -88,6 +95,9 @@ class Trunk(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
+        if not isinstance(self.network, ResNet):
+            whole: Tensor = self.network(x)
+            return whole
         for name in ("conv1", "bn1", "relu", "maxpool"):
             x = self.network.get_submodule(name)(x)
         for stage in STAGES:

@@ -12,7 +12,7 @@ import torch
 from models import artifact, catalog
 from models.artifact import Artifact, Weights
 from models.images import Preprocessing
-from models.manifest import Calibration, ModelSpec, Network
+from models.manifest import Calibration, ModelSpec
 from train import calibrate, checkpoint, evaluate, golden, loop, report
 from train.evaluate import Answers
 from train.state import State
@@ -67,7 +67,7 @@ def _spec(setting: loop.Setting, training: dict[str, Any], wanted: Publication) 
     return ModelSpec(
         name=wanted.name,
         version=next_version(wanted.models_dir, wanted.name),
-        network=Network(stem=recipe.stem),
+        network=recipe.network,
         classes=setting.images.classes,
         preprocessing=Preprocessing(size=recipe.size_px, resize=recipe.resize),
         normalisation=setting.normalisation,

@@ -54,6 +54,7 @@ def train(recipe: Recipe, start: Initial | None, options: Options, wanted: Publi
     images, rejected = data.load(source, preprocessing, options.cache, options.bad_files)
     data.check_classes(images)
     sides = splits.split(images, recipe.validation_fraction, recipe.test_fraction, recipe.seed)
+    sides = splits.balanced(sides, images, recipe.per_class, recipe.seed)
     _check_shares(recipe, sides, world)
     normalisation = recipe.normalisation or measure_normalisation(images, sides)
     setting = loop.Setting(

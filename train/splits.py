@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,25 @@ def split(images: Images, val_fraction: float, test_fraction: float, seed: int) 
     return Splits(train, val, test, leaked)
 
 
+def balanced(sides: Splits, images: Images, per_class: int | None, seed: int) -> Splits:
+    """The same with `per_class` images of each class to train on, drawn once; None: all of them.
+
+    Raises DataError where a class has fewer.
+    """
+    if per_class is None:
+        return sides
+    generator = np.random.default_rng([seed, per_class])
+    labels = images.labels[sides.train]
+    for label, name in enumerate(images.classes):
+        if (found := int((labels == label).sum())) < per_class:
+            raise DataError(f"class {name!r} has {found} images to train on, not {per_class}")
+    drawn = [
+        generator.permutation(sides.train[labels == label])[:per_class]
+        for label in range(len(images.classes))
+    ]
+    return replace(sides, train=np.sort(np.concatenate(drawn)))
+
+
 def reproduce(images: Images, training: Mapping[str, Any]) -> Splits:
     """The split that an artifact's `training` records; raises DataError where these images give another."""
     try:
@@ -61,7 +80,7 @@ def reproduce(images: Images, training: Mapping[str, Any]) -> Splits:
         seed, expected = recorded["seed"], recorded["content_sha256"]
     except KeyError as error:
         raise DataError(f"the model does not record how its images were split: no {error}") from error
-    found = split(images, *fractions, seed)
+    found = balanced(split(images, *fractions, seed), images, recipe.get("per_class"), seed)
     for side, content in found.record(images.digests, seed)["content_sha256"].items():
         if content != expected.get(side):
             raise DataError(f"not the images that the model was trained on: its {side} images are others")

@@ -1,4 +1,4 @@
-"""A ResNet-18 artifact as an OpenVINO graph, from its weights alone: no torch, no second copy on disk.
+"""An artifact as an OpenVINO graph, from its weights alone: no torch, no second copy on disk.
 
 The graph takes uint8 RGB (n, size, size, 3) and gives float32 logits (n, classes). Normalisation is part of
 it, and every BatchNorm is folded into the convolution before it (Jacob et al. 2018, arXiv 1712.05877, 3.2).
@@ -17,7 +17,7 @@ from openvino import opset13 as ops
 from models.artifact import Artifact, Weights, read_checked
 from models.engines.openvino_core import core
 from models.errors import BadArtifact
-from models.manifest import Export
+from models.manifest import Export, Sequential
 
 Node = Any  # openvino.Node, whose stubs are incomplete
 Floats = NDArray[np.float32]
@@ -57,11 +57,10 @@ def _build(artifact: Artifact) -> ov.Model:
     size = manifest.preprocessing.size
     pixels = ops.parameter([-1, size, size, 3], np.uint8, name="pixels")
     x = _normalised(pixels, manifest.normalisation.mean, manifest.normalisation.std)
-    x = _stem(x, left, manifest.network.stem)
-    for stage in range(1, 5):
-        for block in range(2):
-            stride = 2 if stage > 1 and block == 0 else 1
-            x = _basic_block(x, left, f"layer{stage}.{block}", stride)
+    if isinstance(manifest.network, Sequential):
+        x = _stages(x, left, manifest.network)
+    else:
+        x = _resnet18(x, left, manifest.network.stem)
     logits = _head(x, left, len(manifest.classes))
     _refuse_leftovers(left)
     return ov.Model([logits], [pixels], f"{manifest.name}-{manifest.version}")
@@ -71,6 +70,25 @@ def _normalised(pixels: Node, mean: tuple[float, ...], std: tuple[float, ...]) -
     nchw = ops.transpose(ops.convert(pixels, np.float32), np.array([0, 3, 1, 2]))
     shift, scale = (np.array(values, np.float32).reshape(1, 3, 1, 1) * 255 for values in (mean, std))
     return ops.multiply(ops.subtract(nchw, shift), 1 / scale)
+
+
+def _resnet18(x: Node, weights: Weights, stem: str) -> Node:
+    x = _stem(x, weights, stem)
+    for stage in range(1, 5):
+        for block in range(2):
+            stride = 2 if stage > 1 and block == 0 else 1
+            x = _basic_block(x, weights, f"layer{stage}.{block}", stride)
+    return ops.reduce_mean(x, np.array([2, 3]), keep_dims=False)
+
+
+def _stages(x: Node, weights: Weights, network: Sequential) -> Node:
+    number = 0
+    for widths in network.stages:
+        for _ in widths:
+            number += 1
+            x = ops.relu(_convolution(x, weights, f"conv{number}", f"bn{number}", stride=1))
+        x = ops.max_pool(x, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2]).output(0)
+    return ops.relu(_dense(ops.reduce_mean(x, np.array([2, 3]), keep_dims=False), weights, "dense"))
 
 
 def _stem(x: Node, weights: Weights, stem: str) -> Node:
@@ -90,11 +108,14 @@ def _basic_block(x: Node, weights: Weights, name: str, stride: int) -> Node:
 
 
 def _head(x: Node, weights: Weights, classes: int) -> Node:
-    weight, bias = _take(weights, "fc.weight"), _take(weights, "fc.bias")
-    if weight.shape[0] != classes:
+    if weights["fc.weight"].shape[0] != classes:
         raise ValueError("the last layer has another number of classes")
-    pooled = ops.reduce_mean(x, np.array([2, 3]), keep_dims=False)
-    return ops.add(ops.matmul(pooled, weight, False, True), bias.reshape(1, -1))
+    return _dense(x, weights, "fc")
+
+
+def _dense(x: Node, weights: Weights, name: str) -> Node:
+    weight, bias = _take(weights, f"{name}.weight"), _take(weights, f"{name}.bias")
+    return ops.add(ops.matmul(x, weight, False, True), bias.reshape(1, -1))
 
 
 def _convolution(x: Node, weights: Weights, convolution: str, norm: str, stride: int) -> Node:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from models import resnet18
+from models import networks
 from models.artifact import Artifact
 from models.engines.protocol import Logits
 from models.errors import BadArtifact, EngineUnavailable
@@ -67,7 +67,7 @@ class TorchEngine:
 
 def _network(artifact: Artifact) -> torch.nn.Module:
     manifest = artifact.manifest
-    network = resnet18.build(len(manifest.classes), manifest.network.stem)
+    network = networks.build(manifest.network, len(manifest.classes))
     state = {name: torch.from_numpy(value).clone() for name, value in artifact.weights.items()}
     try:
         network.load_state_dict(state)

@@ -24,7 +24,7 @@ FEW = settings(
 )
 # What is an image and what is none, no schema can say: whether a made-up body is accepted is not judged.
 IMAGES = (positive_data_acceptance, negative_data_rejection)
-WITH_IMAGES = [path for path in ERRORS if path.endswith(("/predict", "/infer"))]
+WITH_IMAGES = [path for path in ERRORS if path.endswith(("/predict", "/infer", "/classificar"))]
 CASES = [(path, GenerationMode.POSITIVE) for path in ERRORS] + [
     (path, GenerationMode.NEGATIVE) for path in WITH_IMAGES
 ]

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.augment import augment, cutout, flipped, random_crop
-from train.recipe import CIFAR10
+from train.augment import affine_maps, augment, cutout, flipped, random_crop, relit, warped
+from train.recipe import BOTTLE, CIFAR10, Photometric, Warp, at_size
 
 INDICES = np.arange(64)
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
@@ -49,3 +50,49 @@ def test_cutout_greys_one_square_and_leaves_the_rest() -> None:
     assert greyed.max() == 64
     assert greyed.min() >= 16  # a corner
     assert set(np.unique(batch)) == {0, 128}
+
+
+STILL = Warp(rotation_degrees=0, shift_fraction=0, shear_degrees=0, zoom_fraction=0)
+DARK = Photometric(brightness=0, contrast=0, saturation=0, tint=0, noise=0)
+SMOOTH = np.repeat(np.repeat(PIXELS[:, :4, :4], 8, axis=1), 8, axis=2)
+
+
+def test_bounds_of_nothing_change_nothing() -> None:
+    generator = np.random.default_rng(0)
+    assert np.array_equal(warped(PIXELS, STILL, generator), PIXELS)
+    assert np.array_equal(relit(PIXELS, DARK, generator), PIXELS)
+
+
+def test_a_quarter_turn_is_a_quarter_turn() -> None:
+    maps = np.tile(np.array([[0, -1, 0], [1, 0, 0]], np.float32), (64, 1, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.augment.affine_maps", lambda *_: maps)
+        turned = warped(PIXELS, STILL, np.random.default_rng(0))
+    assert np.array_equal(turned, np.rot90(PIXELS, axes=(1, 2)))
+
+
+def test_every_image_has_a_map_within_the_bounds_and_of_its_own() -> None:
+    warp = Warp(rotation_degrees=10, shift_fraction=0.1, shear_degrees=5, zoom_fraction=0.2)
+    maps = affine_maps(1000, warp, np.random.default_rng(0))
+    assert np.abs(maps[:, :, 2]).max() <= 0.2  # a tenth of a side that is 2 long
+    turned = np.degrees(np.arctan2(maps[:, 1, 0], maps[:, 0, 0]))
+    assert 5 < np.abs(turned).max() < 16
+    areas = np.linalg.det(maps[:, :, :2])
+    assert 0.6 < areas.min() < 0.8 < 1.2 < areas.max() < 1.5
+    assert len(np.unique(maps, axis=0)) == 1000
+
+
+def test_relit_images_keep_their_shape_and_differ_in_light() -> None:
+    light = Photometric(brightness=0.3, contrast=0.3, saturation=0.5, tint=0.1, noise=0.0)
+    made = relit(SMOOTH, light, np.random.default_rng(0))
+    assert made.shape == SMOOTH.shape
+    assert made.dtype == np.uint8
+    means = made.mean(axis=(1, 2, 3)) / SMOOTH.mean(axis=(1, 2, 3))
+    assert 0.6 < means.min() < 0.9 < 1.1 < means.max() < 1.4
+
+
+def test_the_bottle_recipe_is_a_function_of_its_seed_too() -> None:
+    recipe = at_size(BOTTLE, 32)
+    first, again, other = (augment(PIXELS, INDICES, 32, recipe, 0, seed) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)

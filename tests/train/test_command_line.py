@@ -94,6 +94,31 @@ def test_evaluate_speaks_plainly_without_json(
     assert "accuracy" in capsys.readouterr().out
 
 
+def test_evaluate_says_how_well_confidence_tells_right_from_wrong_and_draws_the_mistakes(
+    trained: tuple[Workbench, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench, data = trained
+    page = tmp_path / "mistakes.png"
+    flags = ("--json", "--mistakes", str(page), *bench.where("--models-dir"))
+    assert bench.run("evaluate", "--model", "colours", "--data", str(data), *flags) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["wrong"] == round((1 - found["accuracy"]) * found["images"])
+    assert sum(map(sum, found["confusion"])) == found["images"]
+    assert (found["auroc_right_from_wrong"] is None) == (found["wrong"] == 0)
+    assert 0 <= found["accuracy_at_95_coverage"] <= 1
+    assert page.stat().st_size > 0
+
+
+def test_evaluate_takes_images_of_other_folders_as_one_class(
+    trained: tuple[Workbench, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench, data = trained
+    shutil.copytree(data / "test" / "red", tmp_path / "images" / "crimson")
+    flags = ("--all-are", "red", "--json", *bench.where("--models-dir"))
+    assert bench.run("evaluate", "--model", "colours", "--data", str(tmp_path / "images"), *flags) == 0
+    assert list(json.loads(capsys.readouterr().out)["per_class_accuracy"]) == ["red"]
+
+
 def test_evaluate_refuses_a_class_the_model_does_not_know(
     trained: tuple[Workbench, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -52,3 +52,21 @@ def test_rows_of_the_confusion_are_labels_and_columns_answers() -> None:
 def test_coverage_and_precision_are_of_the_answers_at_or_above_the_threshold() -> None:
     confidences, correct = np.array([0.9, 0.8, 0.3, 0.2]), np.array([True, False, True, True])
     assert metrics.at_threshold(confidences, correct, 0.8) == {"coverage": 0.5, "precision": 0.5}
+
+
+def test_the_most_confident_are_judged_alone() -> None:
+    confidences = np.array([0.9, 0.2, 0.8, 0.7])
+    correct = np.array([True, False, True, True])
+    assert metrics.at_coverage(confidences, correct, 0.75) == 1
+    assert metrics.at_coverage(confidences, correct, 1.0) == 0.75
+
+
+def test_auroc_counts_the_pairs_in_the_right_order() -> None:
+    confidences, correct = calibrated(300)
+    confidences = confidences.round(2)  # with ties
+    pairs = [(r > w) + (r == w) / 2 for r in confidences[correct] for w in confidences[~correct]]
+    assert metrics.auroc(confidences, correct) == pytest.approx(np.mean(pairs))
+
+
+def test_auroc_is_nothing_where_all_are_right() -> None:
+    assert metrics.auroc(np.ones(3), np.ones(3, bool)) is None

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from train.data import Images
 from train.errors import DataError
-from train.splits import reproduce, split
+from train.splits import balanced, reproduce, split
 
 
 def images(labels: list[int], digests: list[str], sides: list[str | None] | None = None) -> Images:
@@ -92,3 +92,28 @@ def test_a_recorded_split_is_reproduced_or_refused() -> None:
         reproduce(different(21), recorded)
     with pytest.raises(DataError, match="does not record"):
         reproduce(whole, {"data": recorded["data"]})
+
+
+def test_as_many_of_each_class_as_were_asked_for_are_trained_on() -> None:
+    whole = images([0] * 100 + [1] * 40, [f"digest{i}" for i in range(140)])
+    sides = split(whole, 0.1, 0.1, seed=0)
+    few = balanced(sides, whole, 20, seed=0)
+    assert np.bincount(whole.labels[few.train]).tolist() == [20, 20]
+    assert set(few.train) < set(sides.train)
+    assert np.array_equal(few.test, sides.test)
+    assert np.array_equal(few.train, balanced(sides, whole, 20, seed=0).train)
+    assert balanced(sides, whole, None, seed=0) is sides
+
+
+def test_more_of_a_class_than_there_are_cannot_be_trained_on() -> None:
+    whole = images([0] * 100 + [1] * 40, [f"digest{i}" for i in range(140)])
+    with pytest.raises(DataError, match="class 'b' has 32 images to train on, not 33"):
+        balanced(split(whole, 0.1, 0.1, seed=0), whole, 33, seed=0)
+
+
+def test_a_balanced_split_can_be_drawn_again_from_what_is_recorded() -> None:
+    whole = different(50)
+    sides = balanced(split(whole, 0.1, 0.1, seed=3), whole, 7, seed=3)
+    recipe = {"validation_fraction": 0.1, "test_fraction": 0.1, "per_class": 7}
+    found = reproduce(whole, {"recipe": recipe, "data": sides.record(whole.digests, 3)})
+    assert np.array_equal(found.train, sides.train)

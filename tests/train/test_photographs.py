@@ -1,0 +1,146 @@
+"""Photographs of one's own: found however they are kept, and one command to fine-tune on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models import artifact, networks
+from models.images import Preprocessing
+from models.manifest import Normalisation, Sequential
+from tests.conftest import spec
+from train.__main__ import main
+from train.errors import DataError
+from train.photographs import NAMES, Photograph, find
+from train.publish import to_numpy
+
+COLOURS = {"open": (200, 60, 50), "closed": (40, 70, 200), "unknown": (60, 180, 80)}
+
+
+def write(path: Path, label: str, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noisy = np.array(COLOURS[label]) + np.random.default_rng(seed).normal(0, 40, (16, 16, 3))
+    Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(path)
+
+
+def write_folder(root: Path, names: dict[str, str], count: int = 12) -> None:
+    for number, (folder, label) in enumerate(names.items()):
+        for index in range(count):
+            write(root / folder / f"{index:02}.png", label, 100 * number + index)
+
+
+def labels(found: list[Photograph]) -> dict[str, str]:
+    return {photograph.path.name: photograph.label for photograph in found}
+
+
+@pytest.fixture(scope="module")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny bottle model that knows nothing yet."""
+    torch.manual_seed(0)
+    described = spec("bottle").model_copy(
+        update={
+            "network": Sequential(stages=((8,), (8,)), dense=8),
+            "classes": ("closed", "open", "unknown"),
+            "preprocessing": Preprocessing(size=8, resize="stretch"),
+            "normalisation": Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
+        }
+    )
+    root = tmp_path_factory.mktemp("models")
+    artifact.save(root, described, to_numpy(networks.build(described.network, 3).state_dict()))
+    return root
+
+
+def run(root: Path, models_dir: Path, data: Path, *flags: str) -> int:
+    where = (
+        "--output",
+        str(root / "run"),
+        "--models-dir",
+        str(root / "models"),
+        "--cache",
+        str(root / "cache"),
+    )
+    start = ("--init", "bottle", "--init-models-dir", str(models_dir))
+    return main(["photographs", "--data", str(data), *where, *start, *flags])
+
+
+def test_the_folders_of_the_old_service_are_understood(tmp_path: Path) -> None:
+    write(tmp_path / "img_path_aberta" / "a.png", "open", 0)
+    write(tmp_path / "img_path_fechada" / "deep" / "b.png", "closed", 1)
+    write(tmp_path / "other" / "c.png", "closed", 2)
+    assert labels(list(find(tmp_path, NAMES))) == {"a.png": "open", "b.png": "closed"}
+
+
+def test_a_csv_names_the_images_beside_it(tmp_path: Path) -> None:
+    write(tmp_path / "a.png", "open", 0)
+    write(tmp_path / "b.png", "closed", 1)
+    listing = tmp_path / "labels.csv"
+    listing.write_text("\ufeffImage Name,Status\na.png,Aberta\nb.png, fechada\n", encoding="utf-8")
+    assert labels(list(find(listing, NAMES))) == {"a.png": "open", "b.png": "closed"}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("Image Name,Status\na.png,1\n", "line 2: the status '1' could mean either"),
+        ("Image Name,Status\nb.png,open\n", "line 2: there is no file b.png"),
+        ("file,label\na.png,open\n", "line 2: needs the columns Image Name and Status"),
+        ("Image Name,Status\na.png\n", "line 2: needs the columns Image Name and Status"),
+    ],
+)
+def test_a_csv_that_could_be_read_in_two_ways_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    write(tmp_path / "a.png", "open", 0)
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(DataError, match=complaint):
+        list(find(tmp_path / "labels.csv", NAMES))
+
+
+def test_numbers_mean_what_their_owner_says(
+    tmp_path: Path, models_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "a.png", "open", 0)
+    write(tmp_path / "b.png", "closed", 1)
+    (tmp_path / "labels.csv").write_text("Image Name,Status\na.png,0\nb.png,1\n")
+    meaning = ("--status", "0", "open", "--status", "1", "closed")
+    assert run(tmp_path, models_dir, tmp_path / "labels.csv", "--measure", *meaning) == 0
+    assert "bottle/1 on all photographs" in capsys.readouterr().out
+    gathered = tmp_path / "run" / "photographs"
+    assert {path.parent.name for path in gathered.rglob("a-*.png")} == {"open"}
+    assert run(tmp_path, models_dir, tmp_path / "labels.csv", "--status", "0", "full") == 1
+    assert "'full' is not one of open, closed, unknown" in capsys.readouterr().err
+
+
+def test_one_command_fine_tunes_and_tells_before_and_after(
+    tmp_path: Path, models_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(tmp_path / "mine", {"img_path_aberta": "open", "img_path_fechada": "closed"})
+    assert run(tmp_path, models_dir, tmp_path / "mine", "--epochs", "1", "--per-class", "4") == 0
+    told = capsys.readouterr().out
+    assert "no photographs of `unknown`: 12 collages stand in" in told
+    assert "bottle/1 on the test photographs, before: " in told
+    assert "bottle/1 on the test photographs, after: " in told
+    manifest = artifact.load_manifest(tmp_path / "models" / "bottle" / "1")
+    assert manifest.classes == ("closed", "open", "unknown")
+    assert manifest.training["start"].startswith("bottle/1 ")
+    assert manifest.training["data"]["images"] == {"train": 12, "val": 6, "test": 6}
+
+
+def test_photographs_of_one_state_alone_are_refused(
+    tmp_path: Path, models_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(tmp_path / "mine", {"open": "open", "unknown": "unknown"}, count=1)
+    assert run(tmp_path, models_dir, tmp_path / "mine") == 1
+    assert capsys.readouterr().err == "error: no photograph is of the class closed\n"
+
+
+def test_photographs_are_not_gathered_over_themselves(
+    tmp_path: Path, models_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "run" / "photographs"
+    write_folder(mine, {"open": "open", "closed": "closed"}, count=1)
+    assert run(tmp_path, models_dir, mine) == 1
+    assert "keep your own elsewhere" in capsys.readouterr().err
+    assert len(list(mine.rglob("*.png"))) == 2
