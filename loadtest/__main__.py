@@ -1,4 +1,4 @@
-"""`python -m loadtest plan ...` forecasts; `python -m loadtest run SCENARIO ...` measures."""
+"""`python -m loadtest run SCENARIO` measures, `overload` goes beyond what is held, `plan` forecasts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from loadtest import plan, run
+from loadtest import overload, plan, run
 from loadtest.errors import LoadtestError
 
 
@@ -16,6 +16,7 @@ def main(arguments: Sequence[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run.add_command(commands)
     plan.add_command(commands)
+    overload.add_command(commands)
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options))

@@ -65,13 +65,17 @@ def headline(document: Document) -> list[tuple[str, str]]:
 
 def warnings(document: Document) -> list[str]:
     """What makes the figures doubtful."""
+    failed = [
+        f"After {_n(each['second'])} s: {each['what']}." for each in document["events"] if not each["ok"]
+    ]
     generator = document["generator"]
     if not generator["is_bottleneck"]:
-        return []
+        return failed
     return [
+        *failed,
         f"The generator took up to {_n(generator['cpu_cores_max'])} of one core and was "
         f"{_n(generator['lateness_ms_p99'])} ms late at p99: part of the latency is its own. "
-        "Give it a machine or a core to itself."
+        "Give it a machine or a core to itself.",
     ]
 
 
@@ -127,7 +131,8 @@ def _phase_marks(document: Document) -> list[tuple[float, str]]:
     for phase in document["phases"]:
         marks.append((start, phase["name"]))
         start += phase["seconds"]
-    return marks if len(marks) > 1 else []
+    events = [(event["second"], event["what"].partition(":")[0]) for event in document["events"]]
+    return [*(marks if len(marks) > 1 else []), *events]
 
 
 def _against_load(document: Document) -> list[Figure]:
