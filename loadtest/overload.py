@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -75,31 +75,38 @@ def shares(text: str) -> tuple[float, ...]:
 def _run(options: argparse.Namespace) -> int:
     folder = options.out / f"overload-{options.model}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     folder.mkdir(parents=True)
-    with _server(options, SERVICE, folder / "service.log") as served:
-        document = Overload(options, served.url).measure()
+    with _server(options, folder / "service.log") as served:
+        for document in Overload(options, served.url).measure():
+            markdown = _write(folder, document)
     if options.beside:
-        with _server(replace_url(options), shlex.split(options.beside), folder / "beside.log") as served:
+        with _started(options, shlex.split(options.beside), folder / "beside.log") as served:
             other = Overload(options, served.url).beside(document["capacity"]["goodput_per_second"])
-        document["beside"] = {"command": options.beside, "levels": other}
-    clean = without_nan(document)
-    (folder / "overload.json").write_text(json.dumps(clean, indent=1), encoding="utf-8")
-    markdown = overload_tables.markdown(clean)
-    (folder / "overload.md").write_text(markdown, encoding="utf-8")
+        markdown = _write(folder, {**document, "beside": {"command": options.beside, "levels": other}})
     print(markdown)
     say(f"report: {folder / 'overload.md'}")
     return 0
 
 
-def replace_url(options: argparse.Namespace) -> argparse.Namespace:
-    """The same options, to start a server whatever was given by `--url`."""
-    return argparse.Namespace(**{**vars(options), "url": None})
+def _write(folder: Path, document: Mapping[str, Any]) -> str:
+    """What there is so far: a run takes long, and may be stopped."""
+    clean = without_nan(document)
+    (folder / "overload.json").write_text(json.dumps(clean, indent=1), encoding="utf-8")
+    markdown = overload_tables.markdown(clean)
+    (folder / "overload.md").write_text(markdown, encoding="utf-8")
+    return markdown
 
 
 @contextlib.contextmanager
-def _server(options: argparse.Namespace, command: Sequence[str], log: Path) -> Iterator[Served]:
+def _server(options: argparse.Namespace, log: Path) -> Iterator[Served]:
     if options.url:
         yield Served(options.url.rstrip("/"))
         return
+    with _started(options, SERVICE, log) as served:
+        yield served
+
+
+@contextlib.contextmanager
+def _started(options: argparse.Namespace, command: Sequence[str], log: Path) -> Iterator[Served]:
     say(f"starting {shlex.join(command)}")
     flags = ["--latency-target-ms", f"{options.target_ms:g}", *options.service.split()]
     with serving(log, flags, command) as served:
@@ -117,35 +124,48 @@ class Overload:
     def target(self) -> Target:
         return Target(*address(self.url), self.options.model, load_images(self.options.images))
 
-    def measure(self) -> dict[str, Any]:
-        """The document; raises NoServer, NothingHeld."""
-        model = describe(self.url, self.options.model)
+    def measure(self) -> Iterator[dict[str, Any]]:
+        """The document, after each level and each part that follows; raises NoServer, NothingHeld."""
         idle = sideshows.idle(self._bench(0.0))
-        probes = self._probes(model)
+        probes = self._probes(describe(self.url, self.options.model))
         goodput = self.options.capacity or capacity.best(probes)
         bench = self._bench(goodput)
         say(f"capacity {goodput:.4g}/s; about {self._minutes():.0f} minutes to go")
-        refusal = sideshows.refusal(bench, self.target)
-        rows = self._levels(bench, idle["outside_ms_p50"] / 1000)
-        return {
-            "finished": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "model": asdict(describe(self.url, self.options.model)),
-            "target_ms": self.options.target_ms,
-            "cpus": len(os.sched_getaffinity(0)),
-            "seconds": self.options.seconds,
-            "repeats": self.options.repeats,
-            "arrivals": str(self.options.arrivals),
+        document = {
+            **self._head(),
             "idle": idle,
             "capacity": {"goodput_per_second": goodput, "probes": probes},
-            "refusal": refusal,
-            "levels": rows,
-            "tight": self._tight(bench, rows) if self.options.tight else [],
-            "flood": self._flood(bench) if self.options.flood else {},
+            "refusal": sideshows.refusal(bench, self.target),
+            "levels": [],
+            "tight": [],
+            "flood": {},
+        }
+        for row in self._levels(bench, idle["outside_ms_p50"] / 1000):
+            document["levels"].append(row)
+            yield document
+        if self.options.tight:
+            document["tight"] = self._tight(bench, document["levels"])
+            yield document
+        if self.options.flood:
+            document["flood"] = self._flood(bench)
+        yield document
+
+    def _head(self) -> dict[str, Any]:
+        """What was measured, and how. The learnt curve is that of the beginning."""
+        options = self.options
+        return {
+            "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "model": asdict(describe(self.url, options.model)),
+            "target_ms": options.target_ms,
+            "cpus": os.cpu_count(),
+            "seconds": options.seconds,
+            "repeats": options.repeats,
+            "arrivals": str(options.arrivals),
         }
 
     def beside(self, goodput: float) -> list[Figures]:
         """Only the levels, at the rates of a capacity found before."""
-        return self._levels(self._bench(goodput), None)
+        return list(self._levels(self._bench(goodput), None))
 
     def _bench(self, goodput: float) -> Bench:
         options = self.options
@@ -166,8 +186,9 @@ class Overload:
 
         return capacity.search(probe, 0.5 * plan.capacity(plan.question(model, lambda _: [])))
 
-    def _levels(self, bench: Bench, outside_seconds: float | None) -> list[Figures]:
-        return [self._level(bench, level, outside_seconds) for level in self.options.levels]
+    def _levels(self, bench: Bench, outside_seconds: float | None) -> Iterator[Figures]:
+        for level in self.options.levels:
+            yield self._level(bench, level, outside_seconds)
 
     def _level(self, bench: Bench, level: float, outside_seconds: float | None) -> Figures:
         measured, expected = [], []

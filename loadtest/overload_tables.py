@@ -22,7 +22,7 @@ def _head(document: Document) -> Iterator[str]:
         f"{model['name']}/{model['version']} on {model['engine']}, {document['cpus']} CPUs shared with the "
         f"generator; target {_n(document['target_ms'])} ms; {document['arrivals']} arrivals by schedule "
         f"(open loop), {_n(document['seconds'])} s a level, medians of {document['repeats']}; "
-        f"finished {document['finished']}."
+        f"started {document['started']}."
     )
     yield ""
     held = document["capacity"]["goodput_per_second"]
