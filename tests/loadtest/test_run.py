@@ -155,3 +155,9 @@ def test_the_report_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
     assert "http" not in page.replace("http://www.w3.org/", "")
     for title in ("Response time against load", "Batch sizes", "Refused and given up", "Forecast against"):
         assert title in page
+
+
+def test_the_page_lists_every_scenario_with_its_question() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "loadtest.md").read_text()
+    for scenario in SCENARIOS.values():
+        assert f"| `{scenario.name}` | {scenario.question} |" in page
