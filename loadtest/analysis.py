@@ -111,7 +111,7 @@ def by_phase(all_rows: Rows, phases: Sequence[Phase], target_seconds: float) -> 
 def over_time(all_rows: Rows, seconds: float, target_seconds: float) -> list[Summary]:
     """One summary for each second (of each stretch, if the run is longer than four minutes)."""
     width = max(1.0, seconds / 240)
-    starts = np.arange(0, seconds - width / 2, width)
+    starts = np.arange(0, max(seconds - width / 2, width / 2), width)
     return [
         {"second": float(start), **summarise(all_rows.between(start, start + width), width, target_seconds)}
         for start in starts
