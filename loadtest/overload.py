@@ -82,7 +82,7 @@ def _run(options: argparse.Namespace) -> int:
         with _started(options, shlex.split(options.beside), folder / "beside.log") as served:
             other = Overload(options, served.url).beside(document["capacity"]["goodput_per_second"])
         markdown = _write(folder, {**document, "beside": {"command": options.beside, "levels": other}})
-    print(markdown)
+    print(markdown, end="")
     say(f"report: {folder / 'overload.md'}")
     return 0
 
