@@ -1,12 +1,13 @@
-"""`python -m loadtest plan ...` forecasts; `python -m loadtest run SCENARIO ...` measures."""
+"""`python -m loadtest run SCENARIO` measures, `overload` goes beyond what is held, `plan` forecasts."""
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 
-from loadtest import plan, run
+from loadtest import overload, plan, run
 from loadtest.errors import LoadtestError
 
 
@@ -16,6 +17,7 @@ def main(arguments: Sequence[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run.add_command(commands)
     plan.add_command(commands)
+    overload.add_command(commands)
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options))
@@ -25,4 +27,6 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    # A killed run still stops the server that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main(sys.argv[1:]))

@@ -17,6 +17,7 @@ from loadtest.schedules import Phase
 Floats = NDArray[np.float64]
 Summary = dict[str, float]
 
+HELD_SHARE = 0.95  # of all requests answered in time: the server is not saturated
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 _TIMING = re.compile(rb'(\w+);(?:dur|desc)="?([\d.]+)')
 
@@ -89,9 +90,9 @@ def summarise(part: Rows, seconds: float, target_seconds: float) -> Summary:
     for outcome in (Outcome.REFUSED, Outcome.EXPIRED, Outcome.LEFT, Outcome.REJECTED):
         summary[f"{outcome.name.lower()}_share"] = np.count_nonzero(part.of(outcome)) / offered
     summary |= _percentiles("response", answered.response) | _percentiles("service", answered.service)
-    summary |= {"lateness_ms_p99": _percentile_ms(part.lateness, 99.0)}
+    summary |= {"lateness_ms_p99": percentile_ms(part.lateness, 99.0)}
     for name in ("decode", "queue", "infer"):
-        summary[f"server_{name}_ms_p50"] = _percentile_ms(answered.server[name], 50.0)
+        summary[f"server_{name}_ms_p50"] = percentile_ms(answered.server[name], 50.0)
     summary["batch_size_mean"] = _mean(answered.server["batch"])
     return {key: float(value) for key, value in summary.items()}
 
@@ -110,7 +111,7 @@ def by_phase(all_rows: Rows, phases: Sequence[Phase], target_seconds: float) -> 
 def over_time(all_rows: Rows, seconds: float, target_seconds: float) -> list[Summary]:
     """One summary for each second (of each stretch, if the run is longer than four minutes)."""
     width = max(1.0, seconds / 240)
-    starts = np.arange(0, seconds - width / 2, width)
+    starts = np.arange(0, max(seconds - width / 2, width / 2), width)
     return [
         {"second": float(start), **summarise(all_rows.between(start, start + width), width, target_seconds)}
         for start in starts
@@ -118,10 +119,10 @@ def over_time(all_rows: Rows, seconds: float, target_seconds: float) -> list[Sum
 
 
 def knee(summaries: Sequence[Summary]) -> int | None:
-    """The last step, from below, at which 95 % of all requests were answered in time; None if none was."""
+    """The last step, from below, that was held (`HELD_SHARE`); None if none was."""
     held = None
     for index, summary in enumerate(summaries):
-        if summary["goodput_share"] < 0.95:
+        if summary["goodput_share"] < HELD_SHARE:
             break
         held = index
     return held
@@ -147,11 +148,11 @@ def _server_columns(timings: Sequence[bytes]) -> dict[str, Floats]:
 
 
 def _percentiles(name: str, seconds: Floats) -> Summary:
-    figures = {f"{name}_ms_p{percent:g}": _percentile_ms(seconds, percent) for percent in PERCENTILES}
-    return {**figures, f"{name}_ms_max": _percentile_ms(seconds, 100.0)}
+    figures = {f"{name}_ms_p{percent:g}": percentile_ms(seconds, percent) for percent in PERCENTILES}
+    return {**figures, f"{name}_ms_max": percentile_ms(seconds, 100.0)}
 
 
-def _percentile_ms(seconds: Floats, percent: float) -> float:
+def percentile_ms(seconds: Floats, percent: float) -> float:
     """Of what is known; NaN where nothing is. An observed value, not one between two."""
     known = seconds[np.isfinite(seconds)]
     return float(np.percentile(known, percent, method="higher")) * 1000 if len(known) else np.nan

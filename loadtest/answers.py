@@ -62,6 +62,15 @@ def flask_answers(count: int = 1) -> Check:
     return _listed("category", count)
 
 
+def bottle_answer(document: Any) -> str | None:
+    """`POST /classificar`."""
+    if not isinstance(document, dict) or document.get("status") not in {"aberta", "fechada"}:
+        return "status is neither aberta nor fechada"
+    confidence = document.get("confidence")
+    is_share = isinstance(confidence, int | float) and 0 <= confidence <= 1
+    return None if is_share else "confidence is no share"
+
+
 def _listed(key: str, count: int) -> Check:
     def check(document: Any) -> str | None:
         predictions = document.get("predictions") if isinstance(document, dict) else None

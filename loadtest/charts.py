@@ -11,6 +11,8 @@ _WIDTH, _HEIGHT = 520, 270
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 20, 12, 40
 _PLOT_WIDTH, _PLOT_HEIGHT = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 
+_CHARACTER = 6.5  # about the width of one in a label
+
 Scale = Callable[[float], float]
 
 
@@ -25,6 +27,15 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """A vertical line; ``row`` 1 stands below the labels of row 0."""
+
+    at: float
+    label: str
+    row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Axis:
     """What it shows, with its unit, and whether equal steps are equal factors."""
 
@@ -32,17 +43,17 @@ class Axis:
     log: bool = False
 
 
-def line_chart(series: Sequence[Series], x: Axis, y: Axis, marks: Sequence[tuple[float, str]] = ()) -> str:
-    """Lines over one plot, vertical ``marks`` (x, label) and a legend; an empty string without points."""
+def line_chart(series: Sequence[Series], x: Axis, y: Axis, marks: Sequence[Mark] = ()) -> str:
+    """Lines over one plot, vertical marks and a legend; an empty string without points."""
     points = [point for each in series for point in each.points if math.isfinite(point[1])]
     if not points:
         return ""
     x_scale, x_ticks = _scale([px for px, _ in points], x.log, _LEFT, _LEFT + _PLOT_WIDTH, from_zero=False)
     y_scale, y_ticks = _scale([py for _, py in points], y.log, _TOP + _PLOT_HEIGHT, _TOP, from_zero=True)
     parts = [_grid(x, y, x_scale, y_scale, x_ticks, y_ticks)]
-    parts += [_mark(x_scale(at), label) for at, label in marks]
+    parts += [_mark(x_scale(mark.at), mark) for mark in marks]
     parts += [_line(index, each, x_scale, y_scale) for index, each in enumerate(series)]
-    return _figure(parts, [each.label for each in series])
+    return _figure(parts, series)
 
 
 def bar_chart(bars: Sequence[tuple[str, float]], x_label: str, y_label: str) -> str:
@@ -152,18 +163,20 @@ def _bar(left: float, step: float, bar: tuple[str, float], y_scale: Scale) -> st
     )
 
 
-def _mark(x: float, label: str) -> str:
-    near_the_right = x > _LEFT + 0.7 * _PLOT_WIDTH
-    anchor, text_x = ("end", x - 5) if near_the_right else ("start", x + 5)
+def _mark(x: float, mark: Mark) -> str:
+    fits = x + 5 + _CHARACTER * len(mark.label) <= _WIDTH
+    anchor, text_x = ("start", x + 5) if fits else ("end", x - 5)
     return (
         f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_TOP + _PLOT_HEIGHT}"/>'
-        f'<text class="mark" x="{text_x:.1f}" y="{_TOP + 10}" text-anchor="{anchor}">{escape(label)}</text>'
+        f'<text class="mark" x="{text_x:.1f}" y="{_TOP + 10 + 13 * mark.row}" text-anchor="{anchor}">'
+        f"{escape(mark.label)}</text>"
     )
 
 
-def _figure(parts: Sequence[str], labels: Sequence[str]) -> str:
+def _figure(parts: Sequence[str], series: Sequence[Series]) -> str:
     legend = "".join(
-        f'<span><i class="s{index}"></i>{escape(label)}</span>' for index, label in enumerate(labels)
+        f'<span><i class="s{index}{" dashed" if each.dashed else ""}"></i>{escape(each.label)}</span>'
+        for index, each in enumerate(series)
     )
-    legend = f'<div class="legend">{legend}</div>' if len(labels) > 1 else ""
+    legend = f'<div class="legend">{legend}</div>' if len(series) > 1 else ""
     return f'{legend}<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{"".join(parts)}</svg>'

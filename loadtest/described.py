@@ -41,6 +41,15 @@ def describe(url: str, model: str) -> Described:
         raise NoServer(f"{url}: what it says of {model!r} is not understood: {error}") from error
 
 
+def served_models(url: str) -> list[str]:
+    """Names, in the order the service lists them; raises NoServer."""
+    document = get_json(f"{url}/v1/models")
+    try:
+        return [str(model["name"]) for model in document["models"]]
+    except (KeyError, TypeError) as error:
+        raise NoServer(f"{url}/v1/models: not a list of models") from error
+
+
 def get_json(url: str) -> Any:
     """A JSON document; raises NoServer."""
     try:

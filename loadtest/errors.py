@@ -3,7 +3,9 @@
 LoadtestError            one line for whoever typed the command
 ├── NoImages             no image where they were looked for
 ├── NoServer             the service cannot be reached, or does not know the model
+├── NotOffered           the service lacks what the scenario asks of it
 ├── BadObjectives        the TOML file of objectives is not understood
+├── NothingHeld          the server answers hardly anybody in time, however low the load
 └── BadArrivals          the file of recorded arrivals is not understood
 """
 
@@ -20,8 +22,16 @@ class NoServer(LoadtestError):
     """The service cannot be reached, did not start, or does not know the model."""
 
 
+class NotOffered(LoadtestError):
+    """The service lacks what the scenario asks of it: a model, a route, an admin token that it takes."""
+
+
 class BadObjectives(LoadtestError):
     """The file of objectives is not understood."""
+
+
+class NothingHeld(LoadtestError):
+    """The server answers hardly anybody in time, however low the load."""
 
 
 class BadArrivals(LoadtestError):

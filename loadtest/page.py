@@ -24,7 +24,8 @@ p { margin: .25rem 0 .75rem; max-width: 75ch; } .dim { color: var(--dim); }
 .tile { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .6rem .8rem; }
 .tile b { display: block; font-size: 1.35rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--dim); font-size: .85rem; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: 1rem; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: 1rem;
+  margin-top: 1.5rem; }
 figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 8px;
   padding: .8rem; min-width: 0; }
 figcaption { font-weight: 600; margin-bottom: .3rem; } figcaption small { display: block; font-weight: 400;
@@ -33,7 +34,8 @@ svg { display: block; width: 100%; height: auto; } svg text { font-size: 11px; f
 svg .grid { stroke: var(--line); } svg .mark { stroke: var(--dim); stroke-dasharray: 3 3; }
 svg text.mark { stroke: none; fill: var(--fg); } svg polyline { fill: none; stroke-width: 2; }
 .legend { display: flex; flex-wrap: wrap; gap: .1rem 1rem; font-size: .85rem; color: var(--dim); }
-.legend i { display: inline-block; width: 14px; height: 3px; margin-right: .4em; vertical-align: middle; }
+.legend i { display: inline-block; width: 14px; margin-right: .4em; vertical-align: middle;
+  border-top: 3px solid; } .legend i.dashed { border-top-style: dashed; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .3rem .8rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
@@ -42,7 +44,7 @@ th { color: var(--dim); font-weight: 500; }
 .warning { background: var(--warn-bg); color: var(--warn-fg); border-radius: 8px; padding: .6rem .8rem; }
 """ + "".join(
     f"polyline.s{i} {{ stroke: var(--c{i}); }} circle.s{i}, rect.s{i} {{ fill: var(--c{i}); }}"
-    f".legend i.s{i} {{ background: var(--c{i}); }}\n"
+    f".legend i.s{i} {{ border-color: var(--c{i}); }}\n"
     for i in range(6)
 )
 

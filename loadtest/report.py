@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from loadtest import page
-from loadtest.charts import Axis, Series, bar_chart, line_chart, number
+from loadtest.charts import Axis, Mark, Series, bar_chart, line_chart, number
 from loadtest.page import Figure
 
 Document = Mapping[str, Any]
@@ -15,6 +15,7 @@ Document = Mapping[str, Any]
 SECOND = Axis("seconds")
 RATE = Axis("requests/s")
 MILLISECONDS = Axis("ms")
+TARGET_IN_SIGHT = 3.0  # times the longest latency shown
 
 
 def report(document: Document) -> str:
@@ -65,13 +66,17 @@ def headline(document: Document) -> list[tuple[str, str]]:
 
 def warnings(document: Document) -> list[str]:
     """What makes the figures doubtful."""
+    failed = [
+        f"After {_n(each['second'])} s: {each['what']}." for each in document["events"] if not each["ok"]
+    ]
     generator = document["generator"]
     if not generator["is_bottleneck"]:
-        return []
+        return failed
     return [
+        *failed,
         f"The generator took up to {_n(generator['cpu_cores_max'])} of one core and was "
         f"{_n(generator['lateness_ms_p99'])} ms late at p99: part of the latency is its own. "
-        "Give it a machine or a core to itself."
+        "Give it a machine or a core to itself.",
     ]
 
 
@@ -112,22 +117,34 @@ def _over_time(document: Document) -> list[Figure]:
         line("in time", "goodput_per_second"),
     ]
     latency = [line(f"p{percent}", f"response_ms_p{percent}") for percent in ("50", "90", "99")]
+    starts = [each["second"] for each in seconds]
+    longest = max((each["response_ms_p99"] or 0.0 for each in seconds), default=0.0)
+    latency += _target(document, min(starts, default=0.0), max(starts, default=0.0), longest)
     return [
-        Figure("Throughput and goodput", line_chart(throughput, SECOND, RATE, _phase_marks(document))),
+        Figure("Throughput and goodput", line_chart(throughput, SECOND, RATE, _marks(document))),
         Figure(
             "Response time",
-            line_chart(latency, SECOND, MILLISECONDS, _phase_marks(document)),
+            line_chart(latency, SECOND, MILLISECONDS, _marks(document)),
             "of answers, by the second they were scheduled in, from the schedule to the answer",
         ),
     ]
 
 
-def _phase_marks(document: Document) -> list[tuple[float, str]]:
+def _marks(document: Document) -> list[Mark]:
+    """Where phases begin, and what was done to the server."""
     marks, start = [], 0.0
     for phase in document["phases"]:
-        marks.append((start, phase["name"]))
+        marks.append(Mark(start, phase["name"]))
         start += phase["seconds"]
-    return marks if len(marks) > 1 else []
+    events = [Mark(event["second"], event["what"].partition(":")[0], row=1) for event in document["events"]]
+    return [*(marks if len(marks) > 1 else []), *events]
+
+
+def _target(document: Document, start: float, end: float, longest: float) -> list[Series]:
+    """A line at the target, unless it is so far above that the latencies would lie flat."""
+    target = document["target_ms"]
+    near = target <= TARGET_IN_SIGHT * longest
+    return [Series("target", [(start, target), (end, target)], dashed=True)] if near else []
 
 
 def _against_load(document: Document) -> list[Figure]:
@@ -147,11 +164,14 @@ def _against_load(document: Document) -> list[Figure]:
 
     offered = Axis("offered, requests/s")
     knee = document["knee"]
-    marks = [] if knee is None else [(phases[knee]["rate"], "knee")]
+    marks = [] if knee is None else [Mark(phases[knee]["rate"], "knee")]
+    rates = [phase["rate"] for phase in phases]
+    longest = max(step["response_ms_p99"] or 0.0 for step in steps)
     latency = [
         measured("p50", "response_ms_p50"),
         measured("p99", "response_ms_p99"),
         *expected("p99, forecast", "response_ms_p99"),
+        *_target(document, min(rates), max(rates), longest),
     ]
     goodput = [
         measured("in time", "goodput_per_second"),

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from loadtest import analysis, plan, report, scrape
-from loadtest.analysis import Rows, Summary
+from loadtest import analysis, plan, report, scrape, traffic
 from loadtest.described import Described
 from loadtest.errors import BadObjectives
 from loadtest.measured import Measured
+from loadtest.measuring import Repeat
 from loadtest.scenarios import Scenario
 from loadtest.schedules import Arrivals, Phase, of_phases
 from loadtest.scrape import Watched
@@ -29,16 +29,6 @@ FIGURES = tuple(analysis.summarise(analysis.rows(Measured()), 1.0, 1.0))
 
 BUSY_CORES = 0.8  # of one core: beyond it the generator's own waits are in the figures
 LATE_MS, LATE_SHARE = 2.0, 0.1  # late by more than both: 2 ms, and a tenth of the p99 measured
-
-
-@dataclass(frozen=True, slots=True)
-class Repeat:
-    """One measurement of the whole schedule."""
-
-    rows: Rows
-    faults: dict[str, int]
-    watched: Watched
-    summary: Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +77,7 @@ def document(
         "faults": last.faults,
         "forecast": _forecast(run),
         **_watched(last),
+        "events": [asdict(event) for event in last.events],
         "exit_code": run.exit_code,
         "objectives": [
             {"text": str(each), "value": summary[each.figure], "met": each.met(summary[each.figure])}
@@ -98,7 +89,8 @@ def document(
 
 def _forecast(run: Run) -> list[dict[str, float]]:
     """Of the same policy and schedule, for traffic of one image a request; empty for any other."""
-    if run.scenario.traffic.__name__ not in {"native", "flask"} or run.scenario.stops_the_server:
+    one_image = run.scenario.traffic in {traffic.native, traffic.flask, traffic.classificar}
+    if not one_image or run.scenario.stops_the_server:
         return []
     forecasts = []
     for index, phase in enumerate(run.phases):
@@ -178,7 +170,7 @@ def _median(values: Sequence[float]) -> float:
 
 def write(folder: Path, described: Mapping[str, Any]) -> None:
     """`result.json`, `seconds.csv`, `steps.csv` and `report.html`."""
-    clean = _without_nan(described)
+    clean = without_nan(described)
     (folder / "result.json").write_text(json.dumps(clean, indent=1), encoding="utf-8")
     (folder / "report.html").write_text(report.report(clean), encoding="utf-8")
     _write_csv(folder / "seconds.csv", clean["seconds"])
@@ -199,7 +191,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def text(described: Mapping[str, Any]) -> str:
     """What a terminal shows in the end."""
-    lines = [f"{name:26}{value}" for value, name in report.headline(_without_nan(described))]
+    lines = [f"{name:26}{value}" for value, name in report.headline(without_nan(described))]
     lines += [_judged(each) for each in described["objectives"]]
     lines += [
         f"{each['verdict']:8}{each['figure']}: {each['now']:.4g}, "
@@ -221,10 +213,10 @@ def _write_csv(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows(table)
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """JSON has no NaN: null."""
     if isinstance(value, Mapping):
-        return {key: _without_nan(each) for key, each in value.items()}
+        return {key: without_nan(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(each) for each in value]
+        return [without_nan(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

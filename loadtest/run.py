@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from loadtest import analysis, plan, results, schedules, traffic, verdict
-from loadtest.analysis import Summary
-from loadtest.answers import Outcome
-from loadtest.described import Described, describe
-from loadtest.errors import NoServer
+from loadtest import loads, plan, results, traffic, verdict
+from loadtest.described import Described, describe, served_models
+from loadtest.disturbances import Timetable, reload, require_reload
+from loadtest.errors import NoServer, NotOffered
 from loadtest.images import load_images
-from loadtest.measured import Measured
-from loadtest.open_loop import OnSecond, send
-from loadtest.results import Repeat, Run
+from loadtest.loads import Load
+from loadtest.measuring import Repeat, address, measure, say, sent
+from loadtest.results import Run
 from loadtest.scenarios import SCENARIOS, Scenario
 from loadtest.schedules import Arrivals, Phase
-from loadtest.scrape import watching
-from loadtest.serving import Served, serving
+from loadtest.serving import ADMIN_TOKEN, Served, serving
 from loadtest.traffic import Target
 
 
@@ -41,7 +37,12 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("scenario", choices=SCENARIOS, metavar="SCENARIO")
     parser.add_argument("--url", help="a running service; one is started, and stopped, if left out")
     parser.add_argument("--service", default="", help="flags for the service that is started, in one string")
-    parser.add_argument("--model", default="cifar10", help="one of its models")
+    parser.add_argument(
+        "--admin-token",
+        default=os.environ.get(ADMIN_TOKEN, ""),
+        help=f"of the service at --url, for reload; {ADMIN_TOKEN} if left out",
+    )
+    parser.add_argument("--model", help="one of its models; the scenario's own if left out")
     parser.add_argument("--images", type=Path, help="folder or zip; the bundled samples if left out")
     parser.add_argument("--rate", type=float, help="requests/s; from the server's learnt curve if left out")
     parser.add_argument("--seconds", type=float, help="length of the load; the scenario's own if left out")
@@ -68,7 +69,8 @@ def _run(options: argparse.Namespace) -> int:
     results.write(folder, document)
     print(results.text(document))
     print(f"report: {folder / 'report.html'}")
-    return 0 if all(each["met"] for each in document["objectives"]) else 1
+    fine = (*(each["met"] for each in document["objectives"]), *(each["ok"] for each in document["events"]))
+    return 0 if all(fine) else 1
 
 
 def _objectives(scenario: Scenario, path: Path | None) -> list[verdict.Objective]:
@@ -81,10 +83,11 @@ def _objectives(scenario: Scenario, path: Path | None) -> list[verdict.Objective
 
 @contextlib.contextmanager
 def _server(options: argparse.Namespace, folder: Path) -> Iterator[Served]:
-    if options.url and SCENARIOS[options.scenario].stops_the_server:
+    scenario = SCENARIOS[options.scenario]
+    if options.url and scenario.stops_the_server:
         raise NoServer(f"{options.scenario} stops the server: leave out --url, and it starts its own")
     if options.url:
-        yield Served(options.url.rstrip("/"))
+        yield Served(options.url.rstrip("/"), admin_token=options.admin_token)
         return
     say("starting the service")
     with serving(folder / "service.log", options.service.split()) as served:
@@ -92,19 +95,33 @@ def _server(options: argparse.Namespace, folder: Path) -> Iterator[Served]:
 
 
 def _measure(scenario: Scenario, served: Served, options: argparse.Namespace) -> Run:
-    model = describe(served.url, options.model)
+    target = _target(scenario, served.url, options)
+    model = describe(served.url, target.model)
+    if scenario.does(reload):
+        require_reload(served, target.model)
     rate = options.rate or default_rate(scenario, model)
     phases = scenario.phases(rate, options.seconds or scenario.seconds)
     target_seconds = options.target_ms / 1000 if options.target_ms else model.latency_target_seconds
-    sender = Sender(scenario, served, phases, options.arrivals, _target(served.url, options))
+    messages = scenario.traffic(target)
     if options.warmup > 0:
         say(f"warming up for {options.warmup:g} s")
-        sender.warm_up(options.warmup)
-    repeats = [sender.repeat(options.seed + index, target_seconds) for index in range(options.repeat)]
+        warm_up = [Phase("warm-up", phases[0].rate, options.warmup)]
+        sent(served.url, loads.of_phases(messages, warm_up, options.arrivals, seed=1_000_000))
+    repeats = []
+    for seed in range(options.seed, options.seed + options.repeat):
+        load = loads.of_phases(messages, phases, options.arrivals, seed=seed)
+        repeats.append(_repeat(scenario, served, target.model, load, target_seconds))
     with contextlib.suppress(NoServer):  # it may have been stopped
-        model = describe(served.url, options.model)
+        model = describe(served.url, target.model)
     exit_code = served.exit_code() if scenario.stops_the_server else None
     return Run(scenario, served.url, model, options.arrivals, phases, target_seconds, repeats, exit_code)
+
+
+def _repeat(scenario: Scenario, served: Served, model: str, load: Load, target_seconds: float) -> Repeat:
+    due = [(share * load.seconds, disturbance) for share, disturbance in scenario.disturbances]
+    timetable = Timetable(served, model, due)
+    repeat = measure(served.url, load, target_seconds, timetable)
+    return replace(repeat, events=timetable.join())
 
 
 def default_rate(scenario: Scenario, model: Described) -> float:
@@ -113,95 +130,12 @@ def default_rate(scenario: Scenario, model: Described) -> float:
     return float(f"{max(1.0, scenario.load * plan.capacity(asked)):.2g}")
 
 
-def _target(url: str, options: argparse.Namespace) -> Target:
-    parts = urlsplit(url)
-    return Target(parts.hostname or "", parts.port or 80, options.model, load_images(options.images))
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """One scenario against one server; may be repeated."""
-
-    scenario: Scenario
-    served: Served
-    phases: Sequence[Phase]
-    arrivals: Arrivals
-    target: Target
-
-    def warm_up(self, seconds: float) -> None:
-        """Load at the first phase's rate that nobody looks at."""
-        self._send([Phase("warm-up", self.phases[0].rate, seconds)], seed=1_000_000)
-
-    def repeat(self, seed: int, target_seconds: float) -> Repeat:
-        """All phases, watched."""
-        seconds = sum(phase.seconds for phase in self.phases)
-        progress = Progress(seconds, target_seconds)
-        with watching(self.served.url) as watched:
-            measured = self._send(self.phases, seed, self._on_second(progress, seconds))
-        progress.end()
-        rows = analysis.rows(measured)
-        return Repeat(rows, dict(measured.faults), watched, summary_of(rows, seconds, target_seconds))
-
-    def _send(self, phases: Sequence[Phase], seed: int, on_second: OnSecond | None = None) -> Measured:
-        schedule = schedules.of_phases(phases, self.arrivals, seed=seed)
-        messages = self.scenario.traffic(self.target)
-        pick = traffic.chooser(messages, len(schedule), seed=seed)
-        try:
-            return send(self.target.host, self.target.port, schedule.tolist(), pick, on_second=on_second)
-        except OSError as error:
-            raise NoServer(f"{self.served.url}: {error}") from error
-
-    def _on_second(self, progress: Progress, seconds: float) -> OnSecond:
-        stopped = False
-
-        def on_second(elapsed: float, measured: Measured) -> None:
-            nonlocal stopped
-            progress(elapsed, measured)
-            if self.scenario.stops_the_server and not stopped and elapsed >= seconds / 2:
-                stopped = True
-                self.served.begin_stop()
-
-        return on_second
-
-
-def summary_of(rows: analysis.Rows, seconds: float, target_seconds: float) -> Summary:
-    """Over the whole run."""
-    return analysis.summarise(rows, seconds, target_seconds)
-
-
-class Progress:
-    """A line that tells how it goes, once a second; on a terminal it overwrites itself."""
-
-    def __init__(self, seconds: float, target_seconds: float) -> None:
-        self._seconds = seconds
-        self._target_seconds = target_seconds
-        self._seen = 0
-        self._at = 0.0
-
-    def __call__(self, elapsed: float, measured: Measured) -> None:
-        new = range(self._seen, len(measured))
-        on_time = sum(self._on_time(measured, index) for index in new)
-        errors = sum(measured.faults.values())
-        line = (
-            f"{elapsed:5.0f} of {self._seconds:.0f} s   {len(measured):,} done   "
-            f"{on_time / max(elapsed - self._at, 1e-9):,.0f}/s in time   {errors:,} errors"
-        )
-        self._seen, self._at = len(measured), elapsed
-        if sys.stderr.isatty():
-            print(f"\r{line:79}", end="", file=sys.stderr, flush=True)
-        elif round(elapsed) % 10 == 0:
-            say(line)
-
-    def end(self) -> None:
-        """Leave the line."""
-        if sys.stderr.isatty():
-            print(file=sys.stderr)
-
-    def _on_time(self, measured: Measured, index: int) -> bool:
-        response = measured.ended[index] - measured.scheduled[index]
-        return measured.outcomes[index] == Outcome.ANSWERED and response <= self._target_seconds
-
-
-def say(line: str) -> None:
-    """To whoever watches; results go to stdout."""
-    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+def _target(scenario: Scenario, url: str, options: argparse.Namespace) -> Target:
+    """Raises NotOffered where the server lacks a model that the scenario is about."""
+    listed = served_models(url)
+    for name in scenario.needs:
+        if name not in listed:
+            raise NotOffered(f"{url} serves no model named {name}, which {scenario.name} asks: {listed}")
+    if scenario.traffic is traffic.mixed_models:
+        say(f"the server lists {len(listed)} model{'s' if len(listed) > 1 else ''}: {', '.join(listed)}")
+    return Target(*address(url), options.model or scenario.model, load_images(options.images), listed)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from loadtest import traffic
+from loadtest.disturbances import Disturbance, reload, stop
 from loadtest.schedules import Phase
-from loadtest.traffic import Traffic
+from loadtest.traffic import BOTTLE, CIFAR10, Traffic
 
 Phases = Callable[[float, float], list[Phase]]  # requests a second, seconds in all
 
@@ -16,7 +17,11 @@ STEPS = (0.25, 0.5, 0.75, 0.9, 1.0, 1.2, 1.5, 2.0)  # of the rate
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """``load`` is the default rate as a share of what the server is expected to hold (images a second)."""
+    """``load`` is the default rate as a share of what the server is expected to hold (images a second).
+
+    model: what is asked where nothing else is said. needs: the models that the server must list.
+    disturbances: what is done to the server meanwhile, each at its share of the time.
+    """
 
     name: str
     question: str
@@ -24,7 +29,17 @@ class Scenario:
     phases: Phases
     seconds: float = 30.0
     load: float = 0.7
-    stops_the_server: bool = False
+    model: str = CIFAR10
+    needs: tuple[str, ...] = ()
+    disturbances: tuple[tuple[float, Disturbance], ...] = ()
+
+    @property
+    def stops_the_server(self) -> bool:
+        return self.does(stop)
+
+    def does(self, disturbance: Disturbance) -> bool:
+        """Whether this is done to the server."""
+        return any(each is disturbance for _, each in self.disturbances)
 
 
 def steady(rate: float, seconds: float) -> list[Phase]:
@@ -46,15 +61,30 @@ def spike(rate: float, seconds: float) -> list[Phase]:
     ]
 
 
+_RELOADS = tuple((share, reload) for share in (0.25, 0.5, 0.75))
+
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
-        Scenario("smoke", "Does every route answer at all?", traffic.both_routes, steady, 5, 0.1),
+        Scenario("smoke", "Does every route answer at all?", traffic.every_route, steady, 5, 0.05),
         Scenario("steady", "What do callers see at this rate?", traffic.native, steady),
         Scenario("step", "How much load does it hold?", traffic.native, step, 80, 1.0),
         Scenario("spike", "What does a burst cost, and when is it over?", traffic.native, spike, 60),
         Scenario("soak", "Does it stay as it is, and its memory flat?", traffic.native, steady, 1800),
-        Scenario("flask", "Do clients of the old service see the same?", traffic.flask, steady),
+        Scenario(
+            "mixed", "Do all its models keep their promise at once?", traffic.mixed_models, steady, load=0.3
+        ),
+        Scenario(
+            "flask", "Do clients of the old service see the same?", traffic.flask, steady, needs=(CIFAR10,)
+        ),
+        Scenario(
+            "classificar",
+            "Do clients of the old bottle service see the same?",
+            traffic.classificar,
+            steady,
+            model=BOTTLE,
+            needs=(BOTTLE,),
+        ),
         Scenario("several", "What if requests hold eight images?", traffic.several, steady, load=0.08),
         Scenario("big", "What do 12-megapixel photographs cost?", traffic.big, steady, load=0.1),
         Scenario("hostile", "Does a bad image harm its neighbours?", traffic.hostile, steady),
@@ -62,12 +92,20 @@ SCENARIOS = {
         Scenario("leaving", "Is work saved when callers hang up?", traffic.leaving, steady),
         Scenario("tight", "What do callers in a hurry cost the others?", traffic.tight, steady),
         Scenario(
+            "reload",
+            "Does anybody notice a new version being loaded?",
+            traffic.native,
+            steady,
+            load=0.5,
+            disturbances=_RELOADS,
+        ),
+        Scenario(
             "shutdown",
             "Is everything answered that was accepted before a stop?",
             traffic.native,
             steady,
             10,
-            stops_the_server=True,
+            disturbances=((0.5, stop),),
         ),
     )
 }

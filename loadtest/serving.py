@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from loadtest.described import get
 from loadtest.errors import NoServer
 
+ADMIN_TOKEN = "ROTULO_ADMIN_TOKEN"  # noqa: S105 (the name of a setting of the service)
+SERVICE = (sys.executable, "-m", "service")
 START_TIMEOUT_SECONDS = 180.0
 STOP_TIMEOUT_SECONDS = 60.0
 
@@ -25,6 +29,7 @@ class Served:
 
     url: str
     process: subprocess.Popen[bytes] | None = None
+    admin_token: str = field(default="", repr=False)
 
     def begin_stop(self) -> None:
         """SIGTERM: finish what was accepted, then end."""
@@ -44,12 +49,19 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(log: Path, arguments: Sequence[str] = ()) -> Iterator[Served]:
-    """`python -m service` until the context ends; raises NoServer, naming the log, if it does not start."""
-    port = _free_port()
-    command = [sys.executable, "-m", "service", "--port", str(port), *arguments]
-    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
-        served = Served(f"http://127.0.0.1:{port}", process)
+def serving(log: Path, arguments: Sequence[str] = (), command: Sequence[str] = SERVICE) -> Iterator[Served]:
+    """`python -m service` until the context ends; raises NoServer, naming the log, if it does not start.
+
+    Another ``command`` must take `--port` and the same ``arguments``, and answer the same routes.
+    """
+    port, token = _free_port(), os.environ.get(ADMIN_TOKEN) or secrets.token_urlsafe(32)
+    line = [*command, "--port", str(port), *arguments]
+    environment = {**os.environ, ADMIN_TOKEN: token}
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(line, stdout=output, stderr=output, env=environment) as process,
+    ):
+        served = Served(f"http://127.0.0.1:{port}", process, token)
         try:
             _wait_until_ready(served, log)
             yield served

@@ -6,7 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle, islice
 
@@ -14,10 +14,12 @@ import numpy as np
 from PIL import Image
 
 from loadtest import bodies
-from loadtest.answers import flask_answers, judge_hostile, native_answer, native_answers
+from loadtest.answers import bottle_answer, flask_answers, judge_hostile, native_answer, native_answers
 from loadtest.bodies import Body
 from loadtest.images import EncodedImage
 from loadtest.messages import Message, encoded, post
+
+CIFAR10, BOTTLE = "cifar10", "bottle"  # the models behind the two Flask routes
 
 SEVERAL = 8  # images in one request
 LEAVE_AFTER_SECONDS = 0.02
@@ -28,12 +30,13 @@ _BIG = (4000, 3000)  # a 12-megapixel camera
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Whom to ask, and with which images."""
+    """Whom to ask, and with which images. ``models`` are all that the server lists, ``model`` is meant."""
 
     host: str
     port: int
     model: str
     images: Sequence[EncodedImage]
+    models: Sequence[str] = ()
 
     @property
     def path(self) -> str:
@@ -57,6 +60,23 @@ def flask(target: Target) -> list[Message]:
     return [
         post("flask", target.authority, "/predict", bodies.multipart([image]), flask_answers())
         for image in target.images
+    ]
+
+
+def classificar(target: Target) -> list[Message]:
+    """A form with the field `image`, to the route of the old bottle service."""
+    return [
+        post(
+            "classificar", target.authority, "/classificar", bodies.multipart([image], "image"), bottle_answer
+        )
+        for image in target.images
+    ]
+
+
+def mixed_models(target: Target) -> list[Message]:
+    """The native route of every model that the server lists, as often of one as of the other."""
+    return [
+        message for name in target.models for message in _of_kind(name, native(replace(target, model=name)))
     ]
 
 
@@ -115,9 +135,15 @@ def tight(target: Target) -> list[Message]:
     return _mixed(native(target), [send(bodies.raw(i), native_answer) for i in target.images], 100)
 
 
-def both_routes(target: Target) -> list[Message]:
-    """As many to the native as to the Flask route."""
-    return native(target) + flask(target)
+def every_route(target: Target) -> list[Message]:
+    """One image and several on the native route, and the Flask routes whose models are served."""
+    old = {CIFAR10: flask, BOTTLE: classificar}
+    routes = [native, several, *(route for name, route in old.items() if name in target.models)]
+    return [message for route in routes for message in route(target)]
+
+
+def _of_kind(kind: str, messages: Sequence[Message]) -> list[Message]:
+    return [replace(message, kind=kind) for message in messages]
 
 
 def chooser(messages: Sequence[Message], count: int, *, seed: int = 0) -> Callable[[int], Message]:

@@ -42,18 +42,18 @@ class Subject:
 def subjects(scratch: Path) -> Iterator[Subject]:
     """Both networks are named cifar10, which is the model behind the Flask route."""
     small = [_jpeg(seed, (32, 32)) for seed in range(64)]
-    yield Subject("random, 32x32", _random(scratch / "small", 32), "cifar10", small)
+    yield Subject("random, 32x32", random_model(scratch / "small", 32), "cifar10", small)
     large = [_jpeg(seed, (640, 480)) for seed in range(16)]
-    yield Subject("random, 640x480 to 224", _random(scratch / "large", 224), "cifar10", large)
+    yield Subject("random, 640x480 to 224", random_model(scratch / "large", 224), "cifar10", large)
     for name in catalog.find(catalog.SHIPPED_MODELS):
         yield Subject(f"{name}, sample photographs", catalog.SHIPPED_MODELS, name, load_images())
 
 
-def _random(models_dir: Path, size: int) -> Path:
+def random_model(models_dir: Path, size: int, name: str = "cifar10") -> Path:
     """A directory with a stock ResNet-18 of seeded random weights, with exports: speed needs no training."""
     torch.manual_seed(0)
     spec = ModelSpec(
-        name="cifar10",
+        name=name,
         version="1",
         network=Network(stem="stock"),
         classes=CLASSES,

@@ -48,6 +48,12 @@ class FakeServer:
     received: list[Received]
 
 
+class Server(ThreadingHTTPServer):
+    """The default of 5 loses connections when many are opened at once."""
+
+    request_queue_size = 1024
+
+
 @contextlib.contextmanager
 def fake_server(behaviour: Behaviour = answers) -> Iterator[FakeServer]:
     """Listens on a free port until the context ends."""
@@ -84,7 +90,7 @@ def fake_server(behaviour: Behaviour = answers) -> Iterator[FakeServer]:
             self.end_headers()
             self.wfile.write(body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:

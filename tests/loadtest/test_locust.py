@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from tests.loadtest.fakes import Received, Reply, answers, fake_server
@@ -31,6 +32,7 @@ def test_locust_posts_real_images_to_both_routes(tmp_path: Path) -> None:
     counted = requests_by_name(run)
     assert counted["native"] > 0
     assert counted["flask"] > 0
+    assert set(counted) == {"native", "flask"}  # those who keep a schedule come only by name
     native = [each for each in server.received if each.path == "/v1/models/cifar10/predict"]
     assert {each.headers["content-type"] for each in native} <= {"image/jpeg", "image/png", "image/webp"}
     flask = [each for each in server.received if each.path == "/predict"]
@@ -61,4 +63,34 @@ def test_a_folder_without_images_stops_the_start_in_one_line(tmp_path: Path) -> 
     run = locust(tmp_path, "--host", "http://127.0.0.1:9", "--images", str(tmp_path))
     assert run.returncode == 1
     assert f"--images: {tmp_path}: no .jpg, .png or .webp files in it" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_a_scheduled_user_asks_whatever_became_of_the_requests_before(tmp_path: Path) -> None:
+    """One user, and nobody is answered before twenty have asked: a closed loop would wait for ever."""
+    everybody_is_here = threading.Event()
+    arrived = []
+
+    def holds_all_until_the_last_has_come(request: Received) -> Reply:
+        arrived.append(request)
+        if len(arrived) == 20:
+            everybody_is_here.set()
+        everybody_is_here.wait(20)
+        return Reply(document=answers(request).document, headers={"Server-Timing": "queue;dur=1.5"})
+
+    with fake_server(holds_all_until_the_last_has_come) as server:
+        run = locust(tmp_path, "ScheduledNativeUser", "--users", "1", "--rate", "100", "--host", server.url)
+    assert run.returncode == 0, run.stderr
+    rows = {(row["method"], row["name"]): row for row in json.loads(run.stdout)}
+    assert set(rows) == {("POST", "native"), ("SENT", "native"), ("SERVER", "native queue")}
+    assert rows["POST", "native"]["num_requests"] >= 100
+    assert rows["POST", "native"]["total_response_time"] >= rows["SENT", "native"]["total_response_time"]
+    assert rows["SERVER", "native queue"]["max_response_time"] == 1.5
+    assert "SERVER  native queue" in run.stderr  # and its percentiles to 0.1 ms
+
+
+def test_a_rate_that_is_none_is_refused_in_one_line(tmp_path: Path) -> None:
+    run = locust(tmp_path, "ScheduledNativeUser", "--rate", "0", "--host", "http://127.0.0.1:9")
+    assert run.returncode != 0
+    assert "'0' is not a number above 0" in run.stderr
     assert "Traceback" not in run.stderr
