@@ -8,7 +8,7 @@ Rules, all part of preprocessing version 1:
 * JPEG, PNG and WebP, told by their first bytes and never by a name; the first frame of an animation.
 * JPEG is decoded at the smallest of libjpeg's scales that is not below the target size.
 * Transparency is composited on white; 16-bit grey keeps its high byte; CMYK becomes RGB.
-* EXIF orientation is applied; a corrupt EXIF block is ignored.
+* EXIF orientation is applied; a corrupt EXIF block is ignored, and so is all other metadata.
 * Every pixel must be there: a truncated file is an error, while bytes after the image are ignored.
 """
 
@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.container import count_scans, image_format
+from models.container import contents, image_format
 from models.errors import ImageError, ImageTooLarge, UndecodableImage
+from models.exif import orientation
 
 Pixels = NDArray[np.uint8]
 
@@ -39,7 +40,6 @@ CROP_FRACTION = 224 / 256
 # Our own cap comes first and is lower; Pillow's would warn, and remember every size it warned of.
 Image.MAX_IMAGE_PIXELS = None
 
-_ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -75,14 +75,15 @@ def inspect(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
     Raises UnsupportedImage, UndecodableImage or ImageTooLarge.
     """
     format_ = image_format(data)
-    scans = count_scans(data, format_)
+    picture, scans, exif = contents(data, format_)
     with _decoder_errors(format_):
-        image = Image.open(io.BytesIO(data), formats=(format_,))
+        image = Image.open(io.BytesIO(picture), formats=(format_,))
         pixels = image.width * image.height
         if pixels > max_pixels:
             raise ImageTooLarge(f"the image has more than {max_pixels:,} pixels")
         if scans > MAX_JPEG_SCANS or scans * pixels > MAX_SCANNED_PIXELS:
             raise UndecodableImage("the JPEG has too many scans for its size")
+        image.info.setdefault("exif", exif)
         return image
 
 
@@ -96,7 +97,7 @@ def decode(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
         image.draft("RGB", (short_side, short_side))
         image.load()
         resized = _resize(_to_rgb(image), preprocessing)
-        turn = _UPRIGHT.get(_orientation(image))
+        turn = _UPRIGHT.get(orientation(image.info["exif"]))
         return np.asarray(resized.transpose(turn) if turn is not None else resized)
 
 
@@ -138,10 +139,3 @@ def _resize(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
         left, top = (image.width - side) / 2, (image.height - side) / 2
         box = (left, top, left + side, top + side)
     return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # a corrupt EXIF block says nothing about the pixels
-        return 1

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from models.errors import ImageError, ImageTooLarge, UndecodableImage, UnsupportedImage
 from models.images import MAX_JPEG_SCANS, Preprocessing, inspect, prepare
@@ -211,3 +213,30 @@ def test_a_damaged_image_is_pixels_or_an_image_error_and_says_nothing_of_the_dec
     except ImageError as error:
         outcome = str(error)
     assert "0x" not in outcome
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def test_metadata_is_not_inflated_or_parsed(make_image: ImageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile of 1 KB inflates to 1 MB; 4,000 of them held the event loop for ten seconds."""
+
+    def forbidden(*_: object) -> bytes:
+        raise AssertionError
+
+    monkeypatch.setattr(PngImagePlugin, "_safe_zlib_decompress", forbidden)
+    monkeypatch.setattr(TiffImagePlugin.ImageFileDirectory_v2, "load", forbidden)
+    png, jpeg = make_image(3, (48, 48)), make_image(3, (48, 48), "JPEG")
+    text = b"a\0\0" + zlib.compress(bytes(1_000_000))
+    exif = turned().tobytes()
+    mpf = b"\xff\xe2" + struct.pack(">H", len(exif) + 6) + b"MPF\0" + exif
+    bomb = png[:33] + (chunk(b"iCCP", text) + chunk(b"zTXt", text)) * 10 + png[33:]
+    assert np.array_equal(prepare(bomb, STRETCH), prepare(png, STRETCH))
+    assert np.array_equal(prepare(jpeg[:2] + mpf + jpeg[2:], STRETCH), prepare(jpeg, STRETCH))
+
+
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
