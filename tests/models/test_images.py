@@ -240,3 +240,15 @@ def turned() -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = 6
     return exif
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "1"])
+def test_a_large_image_in_strips_is_the_same_picture(mode: str) -> None:
+    """Held against Pillow's conversion of the whole; the last strip is a short one."""
+    noise = Image.effect_noise((999, 1111), 80).convert("RGBA")
+    noise.putalpha(noise.getchannel("R"))
+    image = noise.convert(mode)
+    whole = image.convert("RGBA") if image.has_transparency_data else image.convert("RGB")
+    if whole.mode == "RGBA":
+        whole = Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole).convert("RGB")
+    assert np.array_equal(prepare(encoded(image), STRETCH), prepare(encoded(whole), STRETCH))
