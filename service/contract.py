@@ -18,6 +18,7 @@ from service.errors import (
     PROBLEMS,
     BodyTooLarge,
     Draining,
+    ForeignOrigin,
     KeyRequired,
     MalformedRequest,
     NotAuthorized,
@@ -56,7 +57,7 @@ ERRORS: dict[str, Errors] = {
     "/v2/models/{model}/versions/{version}/ready": (model.UnknownModel, Draining),
     "/v2/models/{model}/versions/{version}/infer": _CLASSIFY,
     "/predict": _CLASSIFY,
-    "/shutdown": (NotAuthorized, *_BODY),
+    "/shutdown": (NotAuthorized, ForeignOrigin, *_BODY),
 }
 
 _PROBLEM = {

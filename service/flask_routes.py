@@ -8,6 +8,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from service.auth import require_own_origin
 from service.budget import budget_of
 from service.disconnect import cancelled_when_client_leaves
 from service.errors import PROBLEMS, MalformedRequest, detail_of, headers_of, problem_of
@@ -61,6 +62,7 @@ def flask_app(service: Service) -> Flask:
     def shutdown() -> tuple[Response, int]:
         """A controlled stop, for whoever holds the admin token."""
         service.admin_token.require(request.headers.get("Authorization"))
+        require_own_origin(request.headers.get("Origin"), request.headers.get("Host"))
         service.begin_drain()
         return jsonify(status="shutting down"), 202
 

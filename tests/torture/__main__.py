@@ -19,33 +19,20 @@ from tests.torture.subject import Subject, started
 # Fewer threads to warm up, and nobody refused for being late on a slow machine.
 FLAGS = ("--max-batch-size", "8", "--latency-target-ms", "60000")
 
+Rows = Iterator[Row]
+
 
 def main(arguments: Sequence[str]) -> int:
     """0 where every row passed; the report is written either way."""
     given = _parse(arguments)
-    groups = _groups(given)
     rows: list[tuple[str, Row]] = []
-    for name in given.groups or groups:
+    for name in given.groups or GROUPS:
         print(f"# {name}", flush=True)
-        rows += [(f"python -m tests.torture {name}", row) for row in groups[name]()]
+        rows += [(f"python -m tests.torture {name}", row) for row in GROUPS[name](given)]
     given.report.write_text("\n".join([faults.HEADER, *(row.markdown(how) for how, row in rows)]) + "\n")
     failed = sum(not row.passed for _, row in rows)
     print(f"{len(rows) - failed} of {len(rows)} rows passed; {given.report}")
     return 1 if failed else 0
-
-
-def _groups(given: argparse.Namespace) -> dict[str, Callable[[], Iterator[Row]]]:
-    """Name -> what runs it: against one service that all its faults share, or each with its own."""
-    return {
-        "images": lambda: _shared(images.GROUP),
-        "edge": lambda: _shared(edge.GROUP),
-        "connections": lambda: _shared(connections.group(given.clients), *connections.FLAGS),
-        "mutations": lambda: _shared(mutations.group(given.count, given.seed)),
-        "signals": lambda: _alone(signals.group(given.rounds, max(2, given.clients // 10))),
-        "resources": lambda: _alone(resources.group(max(10, given.count // 1000))),
-        "soak": lambda: _shared(_soak(given)),
-        "control": lambda: _alone(control.group()),
-    }
 
 
 def _shared(group: Group, *flags: str) -> Iterator[Row]:
@@ -82,9 +69,22 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the damage")
     parser.add_argument("--report", type=Path, default=Path("torture.md"), help="where the table goes")
     given = parser.parse_args(arguments)
-    if unknown := set(given.groups) - set(_groups(given)):
+    if unknown := set(given.groups) - set(GROUPS):
         parser.error(f"no such group: {', '.join(sorted(unknown))}")
     return given
+
+
+# Name -> what runs it: against one service that all its faults share, or each with its own.
+GROUPS: dict[str, Callable[[argparse.Namespace], Rows]] = {
+    "images": lambda _: _shared(images.GROUP),
+    "edge": lambda _: _shared(edge.GROUP),
+    "connections": lambda given: _shared(connections.group(given.clients), *connections.FLAGS),
+    "mutations": lambda given: _shared(mutations.group(given.count, given.seed)),
+    "signals": lambda given: _alone(signals.group(given.rounds, max(2, given.clients // 10))),
+    "resources": lambda given: _alone(resources.group(max(10, given.count // 1000))),
+    "soak": lambda given: _shared(_soak(given)),
+    "control": lambda _: _alone(control.group()),
+}
 
 
 if __name__ == "__main__":
