@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from models.errors import RotuloModelError
 from service import logs
+from service.memory import give_back_large_blocks
 from service.settings import BadSettings, Settings, read_settings
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def _serve(settings: Settings) -> int:
     from service.server import Server
     from service.wiring import Service, load_predictors
 
+    give_back_large_blocks()
     output = logs.Output()
     logs.configure(output, settings.log_level)
     service = Service(settings, load_predictors(settings))

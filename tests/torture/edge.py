@@ -133,7 +133,15 @@ def _(subject: Subject) -> str:
 @GROUP.fault(27, "methods and paths", "200, 404 or 405, as documented; never 5xx")
 def _(subject: Subject) -> str:
     methods = ("HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "PATCH", "PROPFIND")
-    paths = ("/", "//", "/healthz/", "/HEALTHZ", "/%2e%2e/healthz", "/v1/models/%00", f"/v1/models/{MODEL}/")
+    paths: tuple[str, ...] = (
+        "/",
+        "//",
+        "/healthz/",
+        "/HEALTHZ",
+        "/%2e%2e/healthz",
+        "/v1/models/%00",
+        f"/v1/models/{MODEL}/",
+    )
     paths += ("/v1/models/..%2f..", f"{NATIVE}/", f"/{FLASK}", "/%ff", "/v1/models/" + "a" * 8000, "/\xff")
     requests = {
         **{f"{m} {p}": head(p, "Connection: close", method=m) for m in methods for p in (NATIVE, FLASK, V2)},

@@ -29,7 +29,7 @@ def seeds() -> list[bytes]:
     photo = Image.open(SAMPLES / "cat.jpg").resize((120, 90))
     exif = Image.Exif()
     exif[0x0112] = 6
-    made = [
+    made: list[tuple[str, Image.Image, dict[str, object]]] = [
         ("JPEG", photo, {"progressive": True, "exif": exif}),
         ("JPEG", photo.convert("CMYK"), {}),
         ("JPEG", photo.convert("L"), {"restart_marker_blocks": 2}),

@@ -49,7 +49,7 @@ def _descriptors(_: Subject) -> str:
     with started(in_child=few) as subject:
         with contextlib.ExitStack() as stack:
             clients = []
-            for _ in range(CONNECTIONS):
+            for _index in range(CONNECTIONS):
                 with contextlib.suppress(OSError):
                     client = stack.enter_context(connected(subject, timeout=1))
                     client.sendall(head("/healthz", method="GET"))
@@ -130,7 +130,7 @@ def _with_log(output: Output, count: int, _: Subject) -> str:
         try:
             assert wait_for(lambda: process.poll() is not None or _serves(subject), 120), "never served"
             assert process.poll() is None, f"exit code {process.poll()} at the start"
-            for _ in range(count):
+            for _index in range(count):
                 got = statuses(subject, NOISY.replace(b"\r\n", b"\r\nConnection: close\r\n", 1), timeout=10)
                 assert got == [400], got
             status = subject.classify(GOLDEN).status

@@ -94,8 +94,8 @@ async def _traffic(subject: Subject, seconds: float, rate: float, requests: Iter
             break
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         connection = idle.pop() if idle else Connection(subject.port)
-        task = asyncio.create_task(_one(connection, next(requests), due, seen))
-        task.add_done_callback(lambda done, free=connection: (tasks.discard(done), idle.append(free)))  # type: ignore[misc]
+        task = asyncio.create_task(_one(connection, next(requests), due, seen, idle))
+        task.add_done_callback(tasks.discard)
         tasks.add(task)
     await asyncio.gather(*tasks)
     sampling.cancel()
@@ -104,13 +104,17 @@ async def _traffic(subject: Subject, seconds: float, rate: float, requests: Iter
     return seen
 
 
-async def _one(connection: Connection, request: Request, due: float, seen: Seen) -> None:
+async def _one(
+    connection: Connection, request: Request, due: float, seen: Seen, idle: list[Connection]
+) -> None:
     kind, data = request
     try:
         status, _ = await connection.ask(data, 0.05 if kind == "left" else 60.0)
     except (Lost, OSError):
         seen.statuses["left" if kind == "left" else "lost"] += 1
         return
+    finally:
+        idle.append(connection)
     seen.statuses[f"{kind} {status}" if kind == "good" else str(status)] += 1
     if kind == "good":
         seen.good_ms.append((time.monotonic() - due) * 1000)
