@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: serve setup test check train bench load
+.PHONY: serve setup test check train bench load torture
 
 serve: $(VENV)/.serving ## serve the shipped models on 127.0.0.1:$(PORT)
 	$(BIN)/python -m service --port $(PORT)
@@ -26,6 +26,9 @@ train: $(VENV)/.development ## train CIFAR-10 from DATA, a folder or zip of imag
 
 bench: $(VENV)/.development ## the engines alone, then the service over HTTP, as tables in Markdown
 	@$(BIN)/python -m tests.bench
+
+torture: $(VENV)/.development ## faults and hostile inputs against a real process; wants a quiet machine
+	$(BIN)/python -m tests.torture
 
 load: $(VENV)/.development ## load a running service, with Locust's own page on port 8089
 	$(BIN)/locust -f loadtest/locustfile.py --host http://127.0.0.1:$(PORT)

@@ -2,13 +2,16 @@
 
 Decoders parse headers one small part at a time, so ten megabytes of empty parts or fill bytes cost them
 tens of seconds; a progressive JPEG pays for each of its scans with a pass over every pixel
-(libjpeg-turbo's LJT-01-003). The walk jumps by the lengths that the parts announce and stops at the
-image's end: what follows, such as the film behind a phone's motion photo, is not looked at.
+(libjpeg-turbo's LJT-01-003). What says nothing about the pixels (colour profiles, texts, thumbnails, EXIF)
+is taken out: Pillow would inflate 4,000 profiles of 1 MB each, or make objects of a million fractions,
+before it gives the size. The walk jumps by the lengths that the parts announce and stops at the image's
+end: what follows, such as the film behind a phone's motion photo, is not looked at.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from models.errors import UndecodableImage, UnsupportedImage
@@ -20,11 +23,34 @@ MAX_PARTS = 4096
 
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _NO_LENGTH = {0x01, *range(0xD0, 0xD9)}
+# Application segments and comments, but for JFIF's and Adobe's, which say how the colours are stored.
+_APP1 = 0xE1
+_METADATA = {*range(_APP1, 0xEE), 0xEF, 0xFE}
+_EXIF = b"Exif\0\0"
+_ADOBE = 0xEE
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _HUFFMAN_FRAMES = {0xC0, 0xC1, 0xC2}
-_EXIF, _ADOBE = 0xE1, 0xEE
 # In a scan, 0xFF is data when 0x00 follows, and a restart marker when 0xD0..0xD7 does.
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_PNG_HEADER = 8
+# Lower-case names are of chunks that a decoder may pass over (PNG, 5.4); this one is transparency.
+_PNG_KEPT = b"tRNS"
+
+
+class Contents(NamedTuple):
+    """`picture`: the file for the decoder. `scans`: passes over the pixels. `exif`: the EXIF block, or b"".
+
+    `plain_size`: width and height of a JPEG with three components of 8 bits and without EXIF or Adobe's
+    segment, so that its pixels alone decide the picture; None for every other file.
+
+    A WebP is its own picture, EXIF and all: libwebp walks its container itself, in C, and Pillow parses
+    nothing of it unasked.
+    """
+
+    picture: bytes
+    scans: int = 1
+    exif: bytes = b""
+    plain_size: tuple[int, int] | None = None
 
 
 def image_format(data: bytes) -> Format:
@@ -38,63 +64,73 @@ def image_format(data: bytes) -> Format:
     raise UnsupportedImage("not a JPEG, PNG or WebP image")
 
 
-class Parts(NamedTuple):
-    """`scans`: how many passes over the pixels the file asks for; more than 1 in a progressive JPEG alone.
+def contents(data: bytes, format_: Format) -> Contents:
+    """Take an encoded file apart.
 
-    `plain_size`: width and height of a JPEG with three components of 8 bits and with neither an EXIF nor
-    an Adobe segment, so that nothing but its pixels decides the picture; None for every other file.
+    Raises UndecodableImage for a file made of too many parts; leaves everything else to the decoder.
     """
-
-    scans: int = 1
-    plain_size: tuple[int, int] | None = None
-
-
-def walk(data: bytes, format_: Format) -> Parts:
-    """Look at the parts; raises UndecodableImage for too many, and leaves other faults to the decoder."""
     if format_ == "JPEG":
-        return _walk_jpeg(data)
+        return _jpeg_contents(data)
     if format_ == "PNG":
-        _refuse_many_chunks(data)
-    return Parts()  # libwebp walks its container itself, in C
+        return _png_contents(data)
+    return Contents(data)
 
 
-def _walk_jpeg(data: bytes) -> Parts:
-    scans, position = 0, 2
+def _jpeg_contents(data: bytes) -> Contents:
+    kept, exif, scans = [data[:2]], b"", 0
     sizes: list[tuple[int, int] | None] = []
+    for kind, start, end in _jpeg_segments(data):
+        scans += kind == _START_OF_SCAN
+        if kind in _FRAMES or kind == _ADOBE:
+            sizes.append(_plain_size(kind, data[start + 2 : start + 10]))
+        if kind not in _METADATA:
+            kept.append(data[start:end])
+        elif kind == _APP1 and not exif and data.startswith(_EXIF, start + 4):
+            exif = data[start + 4 : end]
+    plain_size = sizes[0] if len(sizes) == 1 and not exif else None
+    return Contents(b"".join(kept), scans, exif, plain_size)
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Kind, start and end of each; whatever follows the image, or is no segment, as one of kind 0."""
+    start = 2
     for _ in range(MAX_PARTS):
-        marker = data[position : position + 2]
+        marker = data[start : start + 2]
         if len(marker) < 2 or marker[0] != 0xFF or marker[1] == _END_OF_IMAGE:
-            return Parts(scans, sizes[0] if len(sizes) == 1 else None)
-        kind = marker[1]
+            yield 0, start, len(data)
+            return
+        kind, end = marker[1], start + 2
         if kind == 0xFF:  # fill bytes are legal, and nobody writes them
-            raise UndecodableImage("the image has too many parts")
-        position += 2
-        if kind in _NO_LENGTH:
-            continue
-        if kind in _FRAMES:
-            sizes.append(_plain_size(kind, data[position : position + 8]))
-        elif kind in (_EXIF, _ADOBE):
-            sizes.append(None)
-        position += int.from_bytes(data[position : position + 2], "big")
+            break
+        if kind not in _NO_LENGTH:
+            end += int.from_bytes(data[end : end + 2], "big")
         if kind == _START_OF_SCAN:
-            scans += 1
-            found = _AFTER_SCAN.search(data, position)
-            position = found.start() if found else len(data)
+            found = _AFTER_SCAN.search(data, end)
+            end = found.start() if found else len(data)
+        yield kind, start, end
+        start = end
     raise UndecodableImage("the image has too many parts")
 
 
 def _plain_size(kind: int, frame: bytes) -> tuple[int, int] | None:
-    """Of a frame header: length (2 bytes), bits, height (2), width (2), components."""
+    """Of a frame's header: length (2 bytes), bits, height (2), width (2), components."""
     if kind not in _HUFFMAN_FRAMES or frame[2:3] != b"\x08" or frame[7:8] != b"\x03":
         return None
     width, height = int.from_bytes(frame[5:7], "big"), int.from_bytes(frame[3:5], "big")
     return (width, height) if width and height else None
 
 
-def _refuse_many_chunks(data: bytes) -> None:
-    position = 8
+def _png_contents(data: bytes) -> Contents:
+    kept, exif = [data[:_PNG_HEADER]], b""
+    position = _PNG_HEADER
     for _ in range(MAX_PARTS):
-        if position >= len(data) or data[position + 4 : position + 8] == b"IEND":
-            return
-        position += 12 + int.from_bytes(data[position : position + 4], "big")
+        name = data[position + 4 : position + 8]
+        if position >= len(data) or name == b"IEND":
+            return Contents(b"".join([*kept, data[position : position + 12]]), exif=exif)
+        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
+        if not name[:1].islower() or name == _PNG_KEPT:
+            kept.append(data[position:end])
+        elif name == b"eXIf":
+            exif = data[position + 8 : end - 4]
+        position = end
     raise UndecodableImage("the image has too many parts")

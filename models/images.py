@@ -8,7 +8,7 @@ Rules, all part of preprocessing version 1:
 * JPEG, PNG and WebP, told by their first bytes and never by a name; the first frame of an animation.
 * JPEG is decoded at the smallest of libjpeg's scales that is not below the target size.
 * Transparency is composited on white; 16-bit grey keeps its high byte; CMYK becomes RGB.
-* EXIF orientation is applied; a corrupt EXIF block is ignored.
+* EXIF orientation is applied; a corrupt EXIF block is ignored, and so is all other metadata.
 * Every pixel must be there: a truncated file is an error, while bytes after the image are ignored.
 
 Pillow decides all of this. Small plain JPEGs go through simplejpeg first, which is the same libjpeg-turbo in
@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.container import Format, image_format, walk
+from models.container import Format, contents, image_format
 from models.errors import ImageError, ImageTooLarge, UndecodableImage
+from models.exif import orientation
 
 Pixels = NDArray[np.uint8]
 
@@ -46,8 +47,9 @@ CROP_FRACTION = 224 / 256
 
 # Our own cap comes first and is lower; Pillow's would warn, and remember every size it warned of.
 Image.MAX_IMAGE_PIXELS = None
+# A few milliseconds of one core.
+_STRIP_PIXELS = 500_000
 
-_ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -73,12 +75,16 @@ class Preprocessing(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """An image that has passed `inspect` and is not decoded yet; its size tells what decoding will cost."""
+    """An image that has passed `inspect` and is not decoded yet; its size tells what decoding will cost.
+
+    `data` is the file without its metadata.
+    """
 
     data: bytes
     format: Format
     width: int
     height: int
+    exif: bytes
     opened: Image.Image | None  # None for a small plain JPEG
 
     @property
@@ -98,15 +104,15 @@ def inspect(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Encoded:
     Raises UnsupportedImage, UndecodableImage or ImageTooLarge.
     """
     format_ = image_format(data)
-    parts = walk(data, format_)
-    encoded = Encoded(data, format_, *(parts.plain_size or (0, 0)), None)
-    if not (parts.plain_size and encoded.small):
-        opened = _open(data, format_)
-        encoded = Encoded(data, format_, opened.width, opened.height, opened)
+    picture, scans, exif, plain_size = contents(data, format_)
+    encoded = Encoded(picture, format_, *(plain_size or (0, 0)), exif, None)
+    if not (plain_size and encoded.small):
+        opened = _open(picture, format_)
+        encoded = Encoded(picture, format_, opened.width, opened.height, exif, opened)
     pixels = encoded.width * encoded.height
     if pixels > max_pixels:
         raise ImageTooLarge(f"the image has more than {max_pixels:,} pixels")
-    if parts.scans > MAX_JPEG_SCANS or parts.scans * pixels > MAX_SCANNED_PIXELS:
+    if scans > MAX_JPEG_SCANS or scans * pixels > MAX_SCANNED_PIXELS:
         raise UndecodableImage("the JPEG has too many scans for its size")
     return encoded
 
@@ -124,7 +130,7 @@ def decode(encoded: Encoded, preprocessing: Preprocessing) -> Pixels:
         image.draft("RGB", (short_side, short_side))
         image.load()
         resized = _resize(_to_rgb(image), preprocessing)
-        turn = _UPRIGHT.get(_orientation(image))
+        turn = _UPRIGHT.get(orientation(encoded.exif or image.info.get("exif", b"")))
         return np.asarray(resized.transpose(turn) if turn is not None else resized)
 
 
@@ -164,8 +170,18 @@ def _short_side(preprocessing: Preprocessing) -> int:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    """Strip by strip: Pillow converts with the interpreter lock held, and copies what it converts."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
+    rgb = Image.new("RGB", image.size)
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        rgb.paste(_strip_to_rgb(strip), (0, top))
+    return rgb
+
+
+def _strip_to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
@@ -184,10 +200,3 @@ def _resize(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
         left, top = (image.width - side) / 2, (image.height - side) / 2
         box = (left, top, left + side, top + side)
     return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # a corrupt EXIF block says nothing about the pixels
-        return 1

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shlex
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import RotuloModelError
+from service import logs
 from service.leaving import leave_at_signals
+from service.memory import give_back_large_blocks
 from service.settings import BadSettings, Settings, read_settings
 
 if TYPE_CHECKING:
@@ -30,15 +33,34 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _serve(settings: Settings) -> int:
+    _try_to_listen(settings)
     # After the settings are known to be good: these imports take seconds.
     from service.server import Server
     from service.store import Store
     from service.wiring import Service
 
+    give_back_large_blocks()
+    output = logs.Output()
+    logs.configure(output, settings.log_level)
     store = Store(settings)
     service = Service(settings, store.load_all(), store)
-    Server(service, lambda url: print(greeting(service, url), flush=True)).run()
+    Server(service, lambda url: output.say(greeting(service, url))).run()
+    output.flush()
     return 0
+
+
+def _try_to_listen(settings: Settings) -> None:
+    """Before the models are loaded; the socket that serves is uvicorn's. Raises BadSettings."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:  # socket.gaierror is one
+        where = f"{settings.host}:{settings.port}"
+        raise BadSettings(f"--host, --port: cannot listen on {where}: {error.strerror}") from error
 
 
 def greeting(service: Service, url: str) -> str:

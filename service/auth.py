@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 
-from service.errors import NotAuthorized
+from service.errors import ForeignOrigin, NotAuthorized
 
 
 class AdminToken:
@@ -21,3 +21,12 @@ class AdminToken:
         same = hmac.compare_digest(token.strip().encode(), self.value.encode())
         if scheme.lower() != "bearer" or not same:
             raise NotAuthorized("a valid admin token is required")
+
+
+def require_own_origin(origin: str | None, host: str | None) -> None:
+    """No page of another site, nor one without a site (`null`), may stop the service; raises ForeignOrigin.
+
+    What is no browser sends no Origin.
+    """
+    if origin is not None and origin.partition("://")[2].lower() != (host or "").lower():
+        raise ForeignOrigin("this is not answered to a page of another site")

@@ -20,6 +20,7 @@ from service.errors import (
     BodyTooLarge,
     Draining,
     EngineHangs,
+    ForeignOrigin,
     KeyRequired,
     MalformedRequest,
     NotAuthorized,
@@ -73,7 +74,7 @@ ERRORS: dict[str, Errors] = {
     "/admin/models/{model}/rollback": _SWITCH,
     "/predict": _CLASSIFY,
     "/classificar": _CLASSIFY,
-    "/shutdown": (NotAuthorized, *_BODY),
+    "/shutdown": (NotAuthorized, ForeignOrigin, *_BODY),
 }
 
 _PROBLEM = {

@@ -18,12 +18,17 @@ class Decoder:
         self._limit = threads + max_waiting
         self._in_progress = 0
 
-    async def decode(self, predictor: Predictor, data: bytes) -> Pixels:
-        """Encoded image -> uint8 (size, size, 3); raises ImageError or Overloaded."""
+    async def decode(self, predictor: Predictor, data: bytes, deadline: float) -> Pixels:
+        """Encoded image -> uint8 (size, size, 3).
+
+        `deadline`, on the loop's clock: past it, an image that waits for a thread is taken out of the line.
+        Raises ImageError, Overloaded or TimeoutError.
+        """
         image = predictor.inspect(data)
         if image.small:
             return predictor.decode(image)
-        return await self._in_pool(predictor, image)
+        async with asyncio.timeout_at(deadline):
+            return await self._in_pool(predictor, image)
 
     async def _in_pool(self, predictor: Predictor, image: Encoded) -> Pixels:
         if self._in_progress >= self._limit:

@@ -4,6 +4,7 @@ ServiceError
 ├── MalformedRequest        400  the request cannot be understood
 ├── NotAuthorized           401  no valid admin token
 │   └── KeyRequired         401  no valid API key
+├── ForeignOrigin           403  a page of another site asks for what only the operator may
 ├── SlowClient              408  the request did not arrive in time
 ├── BodyTooLarge            413  more bytes than the limit
 ├── VersionConflict         409  the versions of the model are not in a state for this
@@ -49,6 +50,10 @@ class KeyRequired(NotAuthorized):
     """Keys are on, and none that is valid was sent."""
 
     challenge = "ApiKey"
+
+
+class ForeignOrigin(ServiceError):
+    """A browser sent this for a page of another site."""
 
 
 class SlowClient(ServiceError):
@@ -114,6 +119,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     MalformedRequest: Problem(400, "malformed-request", "The request could not be understood"),
     NotAuthorized: Problem(401, "not-authorized", "Credentials are missing or wrong"),
     KeyRequired: Problem(401, "not-authorized", "Credentials are missing or wrong"),
+    ForeignOrigin: Problem(403, "foreign-origin", "Not from another site"),
     model.UnknownModel: Problem(404, "unknown-model", "No such model"),
     SlowClient: Problem(408, "slow-client", "The request took too long to arrive", closes=True),
     VersionConflict: Problem(409, "version-conflict", "Not possible at this moment"),

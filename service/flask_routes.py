@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from models.errors import UnknownModel
 from models.predictor import Prediction
 from service import portuguese
+from service.auth import require_own_origin
 from service.budget import budget_of
 from service.disconnect import cancelled_when_client_leaves
 from service.errors import MalformedRequest, detail_of, headers_of, problem_of
@@ -82,6 +83,7 @@ def flask_app(service: Service) -> Flask:
     def shutdown() -> tuple[Response, int]:
         """A controlled stop, for whoever holds the admin token."""
         service.admin_token.require(request.headers.get("Authorization"))
+        require_own_origin(request.headers.get("Origin"), request.headers.get("Host"))
         service.begin_drain()
         return jsonify(status="shutting down"), 202
 

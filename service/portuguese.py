@@ -12,8 +12,11 @@ PATHS = frozenset({"/classificar"})
 SENTENCES: Mapping[str, str] = {
     "malformed-request": "A requisição não pôde ser entendida: envie uma imagem no campo multipart 'image'",
     "not-authorized": "As credenciais faltam ou estão erradas",
+    "foreign-origin": "Não se responde a uma página de outro site",
     "unknown-model": "O modelo que distingue garrafas abertas de fechadas não está carregado",
     "slow-client": "A requisição demorou demais para chegar",
+    "version-conflict": "Outra troca de versão está em andamento",
+    "unfit-version": "A versão do modelo não pode ser servida",
     "body-too-large": "A requisição é grande demais",
     "image-too-large": "A imagem tem pixels demais",
     "unsupported-encoding": "A codificação da requisição não é aceita",
@@ -24,6 +27,7 @@ SENTENCES: Mapping[str, str] = {
     "client-left": "O cliente se desconectou",
     "overloaded": "O serviço está sobrecarregado: tente de novo em instantes",
     "draining": "O serviço está sendo encerrado",
+    "engine-hangs": "O modelo não está respondendo",
     "deadline-exceeded": "O prazo da resposta passou",
     "internal-error": "Erro interno",
 }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import AsyncGenerator
 
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from service import strict_json
 from service.errors import MalformedRequest
 
 
@@ -54,11 +54,7 @@ def _json_images(body: bytes, max_images: int) -> tuple[list[bytes], bool]:
     # the event loop for seconds.
     if body.count(b'"') > 2 * max_images + 4 or body.count(b"[") > 1 or body.count(b"{") > 1:
         raise MalformedRequest("the JSON is not of a form that is read here, or holds too many images")
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise MalformedRequest("the body is not JSON") from error
-    match document:
+    match strict_json.parse(body):
         case {"image": str(image), **rest} if not rest:
             return [_base64(image)], False
         case {"images": list(images), **rest} if not rest and all(isinstance(each, str) for each in images):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from batching import Answered, Batcher, BatchPolicy, LatencyPoint
+from batching import Answered, Batcher, BatchPolicy, DeadlineExceeded, LatencyPoint
 from models.errors import BadArtifact, ImageError
 from models.images import Pixels
 from models.predictor import Prediction, Predictor
@@ -102,7 +103,7 @@ class ServedModel:
         """One encoded image. Raises ImageError before the line, and what `Batcher.submit` raises."""
         self.admit(budget)
         started = time.perf_counter()
-        pixels = await self._decoder.decode(self.predictor, data)
+        pixels = await self.decode(data, budget)
         decode_seconds = time.perf_counter() - started
         answered = await self.batcher.submit(
             pixels, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds
@@ -121,9 +122,15 @@ class ServedModel:
         )
         return [_answer_or_their_error(result) for result in results]
 
-    async def decode(self, data: bytes) -> Pixels:
-        """One encoded image -> uint8 (size, size, 3); raises ImageError or Overloaded."""
-        return await self._decoder.decode(self.predictor, data)
+    async def decode(self, data: bytes, budget: Budget) -> Pixels:
+        """One encoded image -> uint8 (size, size, 3); raises ImageError, Overloaded or DeadlineExceeded."""
+        timeout = math.inf if budget.timeout_seconds is None else budget.timeout_seconds
+        deadline = self.policy.deadline(budget.arrived, timeout)
+        try:
+            return await self._decoder.decode(self.predictor, data, deadline)
+        except TimeoutError:
+            waited = asyncio.get_running_loop().time() - budget.arrived
+            raise DeadlineExceeded(self.predictor.manifest.name, waited) from None
 
     async def answer(self, pixels: Pixels, budget: Budget) -> Prediction:
         """One image that is decoded already: uint8 (size, size, 3). Raises what `Batcher.submit` raises."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import signal
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
@@ -21,7 +24,7 @@ LINGER_SECONDS = 0.5
 
 
 class Server(uvicorn.Server):
-    """Serves until SIGTERM, Ctrl-C or /shutdown, drains, and returns; a second signal ends it at once."""
+    """Serves until SIGTERM, Ctrl-C, SIGHUP or /shutdown, drains, returns; a second signal ends it at once."""
 
     def __init__(self, service: Service, when_listening: Callable[[str], None] = lambda _: None) -> None:
         """`when_listening` is called once with the URL of the service."""
@@ -38,6 +41,15 @@ class Server(uvicorn.Server):
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             scheme = "https" if self.config.is_ssl else "http"
             self._when_listening(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}")
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """uvicorn's, and SIGHUP where nobody (nohup, say) has asked for it to be ignored."""
+        with super().capture_signals():
+            in_main_thread = threading.current_thread() is threading.main_thread()
+            if in_main_thread and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+                signal.signal(signal.SIGHUP, self.handle_exit)
+            yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Not captured as uvicorn would, which raises the signal again: a drained service exits with 0."""
@@ -78,6 +90,7 @@ def _config(service: Service) -> uvicorn.Config:
         ws="none",
         log_level=settings.log_level,
         access_log=False,
+        log_config=None,  # `service.logs` is
         server_header=False,
         # uvicorn's own default believes whatever runs on this host.
         proxy_headers=bool(settings.trusted_proxies),

@@ -8,7 +8,6 @@ Pure. The binary form is Triton's binary tensor data extension: the JSON comes f
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from models.images import Pixels
+from service import strict_json
 from service.errors import MalformedRequest
 from service.v2_responses import LENGTH_BYTES, OUTPUTS
 
@@ -78,10 +78,7 @@ def _document(head: bytes, limits: InputLimits) -> dict[str, Any]:
         or head.count(b",") > MAX_JSON_NUMBERS + _SPARE
     ):
         raise MalformedRequest("the JSON holds too much; send tensors in the binary form")
-    try:
-        document = json.loads(head)
-    except (ValueError, RecursionError) as error:
-        raise MalformedRequest("the body is not JSON") from error
+    document = strict_json.parse(head)
     if not isinstance(document, dict):
         raise MalformedRequest("the JSON must be an object")
     return document

@@ -152,12 +152,12 @@ async def _pixels(model: ServedModel, asked: InferRequest, budget: Budget) -> It
         return asked.pixels
     images = asked.images or []
     model.admit(budget, len(images))
-    return await _all_or_none(_decoded(model, index, data) for index, data in enumerate(images))
+    return await _all_or_none(_decoded(model, index, data, budget) for index, data in enumerate(images))
 
 
-async def _decoded(model: ServedModel, index: int, data: bytes) -> Pixels:
+async def _decoded(model: ServedModel, index: int, data: bytes, budget: Budget) -> Pixels:
     try:
-        return await model.decode(data)
+        return await model.decode(data, budget)
     except ImageError as error:
         raise type(error)(f"image {index}: {error}") from error
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -121,3 +122,24 @@ def multipart(*files: tuple[str, bytes], boundary: str = "----test-boundary") ->
     ]
     body = b"".join(parts) + f"--{boundary}--\r\n".encode()
     return body, {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+
+
+def until_closed(client: socket.socket) -> bytes:
+    """Everything that the service sends until it closes."""
+    received = b""
+    while chunk := client.recv(65536):
+        received += chunk
+    return received
+
+
+def responses(received: bytes) -> list[Response]:
+    """Every response in it; they have lengths."""
+    found = []
+    while received:
+        head, _, received = received.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        length = int(headers["content-length"])
+        found.append(Response(int(first.split()[1]), headers, received[:length]))
+        received = received[length:]
+    return found

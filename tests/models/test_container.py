@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from models.container import MAX_PARTS, Parts, image_format, walk
+from models.container import MAX_PARTS, Contents, contents, image_format
 from models.errors import UndecodableImage, UnsupportedImage
 from tests.conftest import SAMPLES, ImageMaker
 
@@ -27,17 +27,17 @@ def progressive(data: bytes) -> bytes:
 @pytest.mark.parametrize("name", ["cat.jpg", "cat-32.png", "cat-face.webp"])
 def test_an_ordinary_file_has_one_scan(name: str) -> None:
     data = (SAMPLES / name).read_bytes()
-    assert walk(data, image_format(data)).scans == 1
+    assert contents(data, image_format(data)).scans == 1
 
 
 def test_the_scans_of_a_progressive_jpeg_are_counted(make_image: ImageMaker) -> None:
-    assert 5 < walk(progressive(make_image(0, (64, 64))), "JPEG").scans < 15
+    assert 5 < contents(progressive(make_image(0, (64, 64))), "JPEG").scans < 15
 
 
 def test_what_follows_the_image_is_not_looked_at(make_image: ImageMaker) -> None:
     jpeg, png = make_image(0, format_="JPEG"), make_image(0)
-    assert walk(jpeg + b"\xff\xda" * 1000 + os.urandom(1_000_000), "JPEG").scans == 1
-    assert walk(png + CHUNK * (MAX_PARTS + 1), "PNG").scans == 1
+    assert contents(jpeg + b"\xff\xda" * 1000 + os.urandom(1_000_000), "JPEG").scans == 1
+    assert contents(png + CHUNK * (MAX_PARTS + 1), "PNG").scans == 1
 
 
 @pytest.mark.parametrize("count", [MAX_PARTS, 100_000])
@@ -50,13 +50,13 @@ def test_a_file_of_too_many_parts_is_refused(make_image: ImageMaker, count: int)
         png[:-12] + CHUNK * count + png[-12:],
     ):
         with pytest.raises(UndecodableImage):
-            walk(data, image_format(data))
+            contents(data, image_format(data))
 
 
 def test_a_comment_or_two_is_fine(make_image: ImageMaker) -> None:
     jpeg, png = make_image(0, format_="JPEG"), make_image(0)
-    assert walk(jpeg[:2] + COMMENT * 100 + jpeg[2:], "JPEG").scans == 1
-    assert walk(png[:33] + CHUNK * 100 + png[33:], "PNG").scans == 1
+    assert contents(jpeg[:2] + COMMENT * 100 + jpeg[2:], "JPEG").scans == 1
+    assert contents(png[:33] + CHUNK * 100 + png[33:], "PNG").scans == 1
 
 
 def test_other_formats_are_not_named() -> None:
@@ -68,17 +68,33 @@ def test_other_formats_are_not_named() -> None:
 @given(st.binary(max_size=2000), st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"]))
 def test_any_bytes_are_walked_to_an_end(data: bytes, magic: bytes) -> None:
     try:
-        scans = walk(magic + data, image_format(magic + data)).scans
+        scans = contents(magic + data, image_format(magic + data)).scans
     except UndecodableImage:
         scans = 0
     assert scans >= 0
 
 
+def test_a_png_keeps_its_pixels_and_its_transparency_and_nothing_else(make_image: ImageMaker) -> None:
+    png = make_image(0)
+    assert contents(png[:33] + CHUNK * 100 + png[33:], "PNG") == Contents(png)
+    transparent = b"\x00\x00\x00\x06tRNS\0\0\0\0\0\0\xaf\xc2\xe0\x8a"
+    assert contents(png[:33] + transparent + png[33:], "PNG").picture == png[:33] + transparent + png[33:]
+
+
+def test_a_jpeg_keeps_its_pixels_and_how_its_colours_are_stored(make_image: ImageMaker) -> None:
+    jpeg = make_image(0, format_="JPEG")
+    adobe = b"\xff\xee\x00\x0eAdobe\0\x64\0\0\0\0\x01"
+    metadata = b"\xff\xe1\x00\x0aExif\0\0II" + b"\xff\xe2\x00\x08MPF\0ab" + COMMENT
+    assert contents(jpeg[:2] + adobe + metadata + jpeg[2:], "JPEG") == Contents(
+        jpeg[:2] + adobe + jpeg[2:], scans=1, exif=b"Exif\0\0II"
+    )
+
+
 def test_a_plain_jpeg_tells_its_size_and_one_with_exif_does_not(make_image: ImageMaker) -> None:
     jpeg = make_image(0, (33, 21), "JPEG")
-    assert walk(jpeg, "JPEG") == Parts(scans=1, plain_size=(33, 21))
-    for segment in (b"\xff\xe1\x00\x02", b"\xff\xee\x00\x02"):
-        assert walk(jpeg[:2] + segment + jpeg[2:], "JPEG") == Parts(scans=1)
+    assert contents(jpeg, "JPEG").plain_size == (33, 21)
+    for segment in (b"\xff\xe1\x00\x08Exif\0\0", b"\xff\xee\x00\x02"):
+        assert contents(jpeg[:2] + segment + jpeg[2:], "JPEG").plain_size is None
 
 
 def test_a_grey_or_two_framed_jpeg_is_not_plain(make_image: ImageMaker) -> None:
@@ -87,4 +103,4 @@ def test_a_grey_or_two_framed_jpeg_is_not_plain(make_image: ImageMaker) -> None:
     grey = io.BytesIO()
     Image.new("L", (8, 8)).save(grey, "JPEG")
     for data in (grey.getvalue(), jpeg[:2] + frame + jpeg[2:]):
-        assert walk(data, "JPEG").plain_size is None
+        assert contents(data, "JPEG").plain_size is None

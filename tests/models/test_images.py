@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from models.errors import ImageError, ImageTooLarge, UndecodableImage, UnsupportedImage
 from models.images import MAX_JPEG_SCANS, Pixels, Preprocessing, decode, inspect, prepare
@@ -271,3 +273,42 @@ def test_the_orientation_of_a_small_jpeg_counts() -> None:
     exif[0x0112] = 6
     turned = prepare(encoded(halves(32, 32), "JPEG", exif=exif), STRETCH)
     assert turned[0, 16, 0] > 200 > turned[-1, 16, 0]
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def test_metadata_is_not_inflated_or_parsed(make_image: ImageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile of 1 KB inflates to 1 MB; 4,000 of them held the event loop for ten seconds."""
+
+    def forbidden(*_: object) -> bytes:
+        raise AssertionError
+
+    monkeypatch.setattr(PngImagePlugin, "_safe_zlib_decompress", forbidden)
+    monkeypatch.setattr(TiffImagePlugin.ImageFileDirectory_v2, "load", forbidden)
+    png, jpeg = make_image(3, (48, 48)), make_image(3, (48, 48), "JPEG")
+    text = b"a\0\0" + zlib.compress(bytes(1_000_000))
+    exif = turned().tobytes()
+    mpf = b"\xff\xe2" + struct.pack(">H", len(exif) + 6) + b"MPF\0" + exif
+    bomb = png[:33] + (chunk(b"iCCP", text) + chunk(b"zTXt", text)) * 10 + png[33:]
+    assert np.array_equal(prepare(bomb, STRETCH), prepare(png, STRETCH))
+    assert np.array_equal(prepare(jpeg[:2] + mpf + jpeg[2:], STRETCH), prepare(jpeg, STRETCH))
+
+
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "1"])
+def test_a_large_image_in_strips_is_the_same_picture(mode: str) -> None:
+    """Held against Pillow's conversion of the whole; the last strip is a short one."""
+    noise = Image.effect_noise((999, 1111), 80).convert("RGBA")
+    noise.putalpha(noise.getchannel("R"))
+    image = noise.convert(mode)
+    whole = image.convert("RGBA") if image.has_transparency_data else image.convert("RGB")
+    if whole.mode == "RGBA":
+        whole = Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole).convert("RGB")
+    assert np.array_equal(prepare(encoded(image), STRETCH), prepare(encoded(whole), STRETCH))

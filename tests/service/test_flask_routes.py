@@ -87,6 +87,14 @@ def test_shutdown_without_the_token_is_refused_and_nothing_stops(
     assert live.request("GET", "/readyz").status == 200
 
 
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1", ""])
+def test_shutdown_for_a_page_of_another_site_is_refused(live: LiveService, origin: str) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}", "Origin": origin}
+    response = live.request("POST", "/shutdown", headers=headers)
+    assert response.status == 403
+    assert live.request("GET", "/readyz").status == 200
+
+
 def test_shutdown_by_get_is_not_allowed(live: LiveService) -> None:
     assert live.request("GET", "/shutdown", headers={"Authorization": f"Bearer {TOKEN}"}).status == 405
 

@@ -19,7 +19,7 @@ from uvicorn.server import ServerState
 import service.guarded_protocol
 from service.errors import HeadersTooLarge, MalformedRequest
 from service.request_head import MAX_FIELDS, Headers, fault_in_head
-from tests.live import LiveService, Response, serve
+from tests.live import LiveService, Response, responses, serve, until_closed
 from tests.service.fakes import PixelEngine, predictor_on
 
 MAX_HEADER_BYTES = 2048
@@ -47,27 +47,6 @@ def impatient() -> Iterator[LiveService]:
 def connected(live: LiveService) -> Iterator[socket.socket]:
     with closing(socket.create_connection(("127.0.0.1", live.port), timeout=60)) as client:
         yield client
-
-
-def until_closed(client: socket.socket) -> bytes:
-    """Everything that the service sends until it closes."""
-    received = b""
-    while chunk := client.recv(65536):
-        received += chunk
-    return received
-
-
-def responses(received: bytes) -> list[Response]:
-    """Every response in it; they have lengths."""
-    found = []
-    while received:
-        head, _, received = received.partition(b"\r\n\r\n")
-        first, *lines = head.decode().split("\r\n")
-        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-        length = int(headers["content-length"])
-        found.append(Response(int(first.split()[1]), headers, received[:length]))
-        received = received[length:]
-    return found
 
 
 def answers(live: LiveService, *sent: bytes) -> list[Response]:

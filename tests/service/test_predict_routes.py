@@ -117,6 +117,8 @@ def test_more_images_than_allowed_are_refused(live: LiveService, make_image: Ima
         '{"images": []}',
         '{"image": ""}',
         '{"image": "", "other": 1}',
+        '{"image": "AAAA", "image": "AAAA"}',
+        '{"image": NaN}',
         "[" * 100_000,
         "\N{SNOWMAN}",
     ],

@@ -265,7 +265,14 @@ def test_a_request_of_another_form_is_refused_with_what_is_wrong(
     assert said in response.json()["error"]
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"null", b"[" * 100_000, b"\xff", b'{"id": NaN}'])
+BAD_JSON = [
+    *(b"", b"{", b"null", b"[" * 100_000, b"\xff", b'{"id": NaN}'),
+    b'{"inputs": [], "inputs": []}',
+    b'{"parameters": {"x": Infinity}, "inputs": []}',
+]
+
+
+@pytest.mark.parametrize("body", BAD_JSON)
 def test_a_body_that_is_no_such_json_is_refused(live: LiveService, body: bytes) -> None:
     assert_error(live.request("POST", INFER, body), 400)
 
