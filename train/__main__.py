@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,7 +68,7 @@ def _train(arguments: Sequence[str]) -> None:
     if not re.fullmatch(NAME_PATTERN, name):
         raise RunError(f"--name: {name!r} must be small letters, digits, '-' and '_', at most 64")
     options = run.Options(
-        command=_typed(arguments),
+        command=run.as_typed(arguments),
         data=given.data,
         directory=given.output or RUNS / name,
         cache=given.cache,
@@ -81,12 +80,6 @@ def _train(arguments: Sequence[str]) -> None:
     wanted = Publication(name, given.models_dir, given.target_precision)
     with join() as world:
         run.train(recipe, start, options, wanted, world)
-
-
-def _typed(arguments: Sequence[str]) -> str:
-    """The command that makes the model anew; of absolute paths the last part, the rest being private."""
-    told = [re.sub(r"(^|=)/(.*/)?(?=.)", r"\1", word) for word in arguments if word != "--resume"]
-    return shlex.join(["python", "-m", "train", *told])
 
 
 def _recipe(given: argparse.Namespace, start: initial.Initial | None) -> Recipe:

@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> None:
             f"no photographs of `unknown`: {count} collages stand in; mouths out of the frame would be better"
         )
         write_collages(folder / "unknown", count)
-    _fine_tune(model, folder, given)
+    _fine_tune(model, folder, given, run.as_typed(["photographs", *arguments]))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -203,11 +203,11 @@ def _target(model: Artifact) -> float:
     return float(model.manifest.metrics.get("target_precision", 0.98))
 
 
-def _fine_tune(model: Artifact, folder: Path, given: argparse.Namespace) -> None:
+def _fine_tune(model: Artifact, folder: Path, given: argparse.Namespace, command: str) -> None:
     start = initial.load(str(model.directory), given.init_models_dir)
     changes = {"epochs": given.epochs, "peak_lr": given.lr, "per_class": given.per_class, "seed": given.seed}
     recipe = Recipe.model_validate(start.adapt(PHOTOGRAPHS).model_dump() | changes)
-    options = run.Options(folder, given.output, given.cache, "skip", given.resume, "auto", 120.0)
+    options = run.Options(command, folder, given.output, given.cache, "skip", given.resume, "auto", 120.0)
     wanted = Publication(model.manifest.name, given.models_dir, _target(model))
     images = _images(model, folder, given.cache)
     test = images.take(

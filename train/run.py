@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +48,12 @@ class Options:
     resume: bool
     dtype: str
     save_every_s: float
+
+
+def as_typed(arguments: Sequence[str]) -> str:
+    """The command that makes the model anew; of absolute paths the last part, the rest being private."""
+    told = [re.sub(r"(^|=)/(.*/)?(?=.)", r"\1", word) for word in arguments if word != "--resume"]
+    return shlex.join(["python", "-m", "train", *told])
 
 
 def train(recipe: Recipe, start: Initial | None, options: Options, wanted: Publication, world: World) -> None:

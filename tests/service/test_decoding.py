@@ -7,18 +7,17 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from PIL import Image
 
-from models.images import Pixels
+from models.images import SMALL_PIXELS, Encoded, Pixels
 from models.predictor import Predictor
-from service.decoding import INLINE_PIXELS, Decoder
+from service.decoding import Decoder
 from service.errors import Overloaded
 from tests.conftest import ImageMaker
 from tests.live import multipart, serve
 from tests.service.fakes import PixelEngine, predictor_on
 
 FOREVER = float("inf")
-SIDE = int(INLINE_PIXELS**0.5) + 1
+SIDE = int(SMALL_PIXELS**0.5) + 1
 
 
 class SlowToDecode(Predictor):
@@ -30,7 +29,7 @@ class SlowToDecode(Predictor):
         self.released = threading.Event()
         self.decoded = 0
 
-    def decode(self, image: Image.Image) -> Pixels:
+    def decode(self, image: Encoded) -> Pixels:
         self.decoded += 1
         if not self.released.wait(60):
             raise TimeoutError("nobody released the decoder")
