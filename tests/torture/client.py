@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 
-from tests.live import Response, responses, until_closed
+from tests.live import Response, responses
 from tests.torture.subject import NATIVE, Subject
 
 Headers = dict[str, str]
@@ -23,15 +24,28 @@ def connected(subject: Subject, timeout: float = ANSWER_SECONDS) -> Iterator[soc
 
 
 def answers(subject: Subject, *sent: bytes, timeout: float = ANSWER_SECONDS) -> list[Response]:
-    """What comes back on one connection until it is closed; raises TimeoutError if it is not."""
+    """What comes back on one connection until it is closed; raises TimeoutError if it is not.
+
+    Stops to send once there is an answer: to write on would reset it away.
+    """
     with connected(subject, timeout) as client:
         with contextlib.suppress(ConnectionError):
             for part in sent:
-                client.sendall(part)
-        try:
-            return responses(until_closed(client))
-        except ConnectionError:
-            return []
+                _send_until_answered(client, part)
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            while chunk := client.recv(65536):
+                received += chunk
+    return responses(received)
+
+
+def _send_until_answered(client: socket.socket, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        readable, writable, _ = select.select([client], [client], [], ANSWER_SECONDS)
+        if readable or not writable:
+            return
+        left = left[client.send(left[:65536]) :]
 
 
 def statuses(subject: Subject, *sent: bytes, timeout: float = ANSWER_SECONDS) -> list[int]:

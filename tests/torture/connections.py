@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import json
 import random
 import time
 from collections import Counter
@@ -17,7 +18,7 @@ from PIL import Image
 from tests.live import multipart, responses, send, until_closed
 from tests.torture.client import Connection, Lost, asynchronous, connected, head, many, post, statuses
 from tests.torture.faults import Fault, Group
-from tests.torture.health import GOLDEN
+from tests.torture.health import GOLDEN, MAX_CONFIDENCE_CHANGE
 from tests.torture.images import encoded
 from tests.torture.mutations import in_words
 from tests.torture.subject import FLASK, NATIVE, SAMPLES, Subject
@@ -85,8 +86,7 @@ def _repeatedly(subject: Subject, request: bytes, times: int, allowed: set[int])
     seen = Counter(tuple(statuses(subject, request)) for _ in range(times))
     growth = (process.memory_info().rss - rss) / 1e6
     what = f"{dict(seen)}, RSS {growth:+.1f} MB"
-    # A client that writes on without reading may lose its answer to the reset of the close.
-    assert all(got == () or (len(got) == 1 and got[0] in allowed) for got in seen), what
+    assert all(len(got) == 1 and got[0] in allowed for got in seen), what
     assert growth < 20, what
     return what
 
@@ -167,15 +167,21 @@ def _own_answers(count: int) -> Fault:
         images = [post(NATIVE, _distinct(index)) for index in range(count)]
         alone = await _ask_all(subject, images, 1, leaving=False)
         together = await _ask_all(subject, images, 64, leaving=True)
-        wrong = sum(together[index] != alone[index] for index in together)
+        wrong = sum(not _same(together[index], alone[index]) for index in together)
         what = f"{len(together):,} answers, {count - len(together):,} callers left, {wrong} wrong"
         assert not wrong, what
-        assert len(set(alone.values())) > 1, "all images have one answer"
+        assert len(set(alone.values())) > count // 2, "the images are not told apart"
         assert subject.request("GET", "/readyz").status == 200
         return what
 
     must = "each answer is that of its image alone"
     return Fault(41, f"{count:,} images, 64 at a time, a fifth leaves", must, asynchronous(attack))
+
+
+def _same(one: tuple[str, float], other: tuple[str, float]) -> bool:
+    """The company of a batch moves a confidence a little, and so may swap two labels that are close."""
+    close = abs(one[1] - other[1]) <= MAX_CONFIDENCE_CHANGE
+    return close and (one[0] == other[0] or one[1] < 0.5 + MAX_CONFIDENCE_CHANGE)
 
 
 def _distinct(index: int) -> bytes:
@@ -187,9 +193,9 @@ def _distinct(index: int) -> bytes:
 
 async def _ask_all(
     subject: Subject, requests: list[bytes], connections: int, leaving: bool
-) -> dict[int, str]:
-    """Label by index, without those that left."""
-    left, answers, rng = iter(enumerate(requests)), dict[int, str](), random.Random(0)
+) -> dict[int, tuple[str, float]]:
+    """Label and confidence by index, without those that left."""
+    left, answers, rng = iter(enumerate(requests)), dict[int, tuple[str, float]](), random.Random(0)
 
     async def worker() -> None:
         connection = Connection(subject.port)
@@ -198,7 +204,8 @@ async def _ask_all(
             with contextlib.suppress(Lost):
                 status, body = await connection.ask(request, patience)
                 assert status == 200, (status, body)
-                answers[index] = body.split(b'"label":"', 1)[1].split(b'"', 1)[0].decode()
+                answer = json.loads(body)
+                answers[index] = answer["label"], answer["confidence"]
         connection.close()
 
     await asyncio.gather(*(worker() for _ in range(connections)))

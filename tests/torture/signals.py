@@ -25,7 +25,7 @@ FLAGS = (
     "--latency-target-ms",
     "60000",
 )
-WITHIN_SECONDS = GRACE + TIMEOUT + 10.0
+WITHIN_SECONDS = GRACE + TIMEOUT + 30.0  # the end of the interpreter, on a busy machine
 BUSY_BEFORE_SECONDS = 1.0
 
 
@@ -53,7 +53,7 @@ def group(rounds: int, clients: int) -> Group:
             subject.process.send_signal(signal.SIGTERM)
             assert _not_ready(subject)
             begun = time.monotonic()
-            code = subject.stop(signal.SIGTERM, 10)
+            code = subject.stop(signal.SIGTERM, 30)
             return f"exit code {code} after {time.monotonic() - begun:.1f} s"
 
     @faults.fault(50, "SIGTERM with half a body, a slow reader, silent connections", "exits in time, 0")
