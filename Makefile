@@ -21,8 +21,7 @@ check: $(VENV)/.development
 	$(BIN)/mypy
 
 train: $(VENV)/.development ## train CIFAR-10 from DATA, a folder or zip of images by class
-	$(BIN)/python -m train cifar10-crops --data $(DATA)
-	$(BIN)/python -m train cifar10 --data $(DATA) --init runs/models/cifar10-crops/1
+	$(BIN)/python -m train cifar10 --data $(DATA)
 
 bench: $(VENV)/.development ## the engines alone, then the service over HTTP, as tables in Markdown
 	@$(BIN)/python -m tests.bench

@@ -61,7 +61,7 @@ def _run(options: argparse.Namespace) -> int:
     scenario = SCENARIOS[options.scenario]
     objectives = _objectives(scenario, options.objectives)
     baseline = results.read(options.baseline) if options.baseline else None
-    folder = options.out / f"{scenario.name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    folder = options.out / f"{scenario.name}-{datetime.now().astimezone():%Y%m%d-%H%M%S-%f}"
     folder.mkdir(parents=True)
     with _server(options, folder) as served:
         run = _measure(scenario, served, options)

@@ -222,11 +222,11 @@ def test_ctrl_c_saves_the_step_and_exits_with_130(
 
 
 def test_a_run_may_be_made_longer_and_says_so(bench: Workbench, folder: Path) -> None:
-    assert bench.train(folder, "cifar10-crops", "--epochs", "1") == 0
-    assert bench.train(folder, "cifar10-crops", "--epochs", "2", "--resume") == 0
+    assert bench.train(folder, "cifar10", "--epochs", "1") == 0
+    assert bench.train(folder, "cifar10", "--epochs", "2", "--resume") == 0
     lengths = artifact.load_manifest(bench.models / "colours" / "2").training["lengths"]
     assert lengths == [{"from_step": 0, "epochs": 1}, {"from_step": 2, "epochs": 2}]
-    recipe = at_size(RECIPES["cifar10-crops"], 8)
+    recipe = at_size(RECIPES["cifar10"], 8)
     first, second = (step_flops(recipe, 3, phase, 8) for phase in recipe.phases[:2])
     # Of the two steps that the first plan had, one was of the first phase; the longer plan would give it two.
     assert checkpoint.load(bench.run_dir / "checkpoint.pt")["flops"] == first + 3 * second
