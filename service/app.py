@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
@@ -44,13 +44,25 @@ def create_app(service: Service) -> Edge:
     api.router.routes.extend(Route(route.route, route) for route in flask_routes)
     describe(api)
     for kind in (*PROBLEMS, Exception):
-        api.add_exception_handler(kind, problem_response)
-    api.add_exception_handler(HTTPException, http_problem_response)
-    api.add_exception_handler(RequestValidationError, _parameter_problem)
+        api.add_exception_handler(kind, _on_the_loop(problem_response))
+    api.add_exception_handler(HTTPException, _on_the_loop(http_problem_response))
+    api.add_exception_handler(RequestValidationError, _on_the_loop(_parameter_problem))
     endpoints = {
         f"/v1/models/{name}/predict": PredictEndpoint(service, slot) for name, slot in service.models.items()
     }
     return Edge(api, endpoints, {route.route: route for route in flask_routes}, service)
+
+
+Handler = Callable[[Request, Exception], JSONResponse]
+
+
+def _on_the_loop(handler: Handler) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
+    """Starlette gives what is no coroutine a thread, up to 40 of them in a flood of bad requests."""
+
+    async def handle(request: Request, error: Exception) -> JSONResponse:
+        return handler(request, error)
+
+    return handle
 
 
 def _parameter_problem(request: Request, error: Exception) -> JSONResponse:

@@ -29,12 +29,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import ClassVar
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.edge import request_id_of
 from service.errors import MalformedRequest, ServiceError, SlowClient, problem_body, problem_of
@@ -81,10 +82,14 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._unanswered: deque[RequestResponseCycle] = deque()
         self._head_by = self.loop.time() + self.limits.header_timeout_seconds
         self._look_again(self._longest_sleep)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        for cycle in self._unanswered:  # uvicorn tells the last one, which may not be the one that runs
+            cycle.disconnected = True
+            cycle.message_event.set()
         super().connection_lost(exc)
         if self._timer is not None:
             self._timer.cancel()
@@ -113,6 +118,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._fault is not None:
             raise self._fault  # the parser stops, and uvicorn calls send_400_response
         super().on_headers_complete()
+        self._unanswered.append(self.cycle)
         self.headers = []  # for the trailers, which the parser reports alike; the scope keeps its own list
         self._undelivered = 0
         self._in_head, self._in_body = False, True
@@ -134,6 +140,7 @@ class GuardedProtocol(HttpToolsProtocol):
     # Called by uvicorn, and by the transport.
 
     def on_response_complete(self) -> None:
+        self._unanswered.popleft()
         super().on_response_complete()
         if self._in_head and not self._answering():  # it came behind the request that is now answered
             self._unset_keepalive_if_required()

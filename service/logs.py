@@ -18,6 +18,7 @@ FLUSH_SECONDS = 1.0
 
 # These tell of every malformed request; the answer and the metrics do that.
 _OF_CALLERS = ("python_multipart", "PIL")
+_UVICORN_OF_CALLERS = "Invalid HTTP request received."
 
 
 class Output:
@@ -69,3 +70,8 @@ def configure(output: Output, level: str) -> None:
     logging.getLogger("rotulo").setLevel(level.upper())
     for name in _OF_CALLERS:
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("uvicorn.error").addFilter(_is_not_of_callers)
+
+
+def _is_not_of_callers(record: logging.LogRecord) -> bool:
+    return record.msg != _UVICORN_OF_CALLERS

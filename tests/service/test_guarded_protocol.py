@@ -406,6 +406,27 @@ async def test_a_closed_connection_with_bytes_unsent_is_cut_off() -> None:
     protocol.connection_lost(None)
 
 
+async def test_the_request_that_runs_is_told_of_a_lost_connection_though_another_came_behind_it() -> None:
+    """Else it writes to a transport that is closed, which uvloop takes for a fault of ours."""
+    told = []
+
+    async def app(_scope: Any, receive: Any, _: Any) -> None:
+        told.extend([(await receive())["type"] for _ in range(2)])
+
+    class Pausable(Discarding):
+        def pause_reading(self) -> None: ...
+        def resume_reading(self) -> None: ...
+
+    limits = service.guarded_protocol.ConnectionLimits(60, MAX_HEADER_BYTES, 60)
+    config = Config(app, ws="none", log_level="critical")
+    protocol = service.guarded_protocol.guarded(limits)(config, ServerState(), {})
+    protocol.connection_made(Pausable())
+    protocol.data_received(HEALTH + HEALTH)
+    protocol.connection_lost(None)
+    await asyncio.gather(*protocol.tasks)
+    assert told[-1] == "http.disconnect"
+
+
 # What it stands on.
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -390,3 +391,13 @@ def assert_error(response: Response, status: int) -> None:
     assert response.status == status
     assert response.headers["content-type"] == "application/json"
     assert list(response.json()) == ["error"]
+
+
+def test_a_refusal_takes_no_thread(live: LiveService) -> None:
+    def workers() -> set[int | None]:
+        return {thread.ident for thread in threading.enumerate() if "AnyIO" in thread.name}
+
+    before = workers()
+    assert_error(live.request("POST", INFER, b"{"), 400)
+    assert live.request("GET", "/nothing").status == 404
+    assert workers() <= before

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import psutil
+from PIL import Image
 
 from tests.live import multipart
 from tests.torture.subject import FLASK, PROBES, SAMPLES, Subject, wait_for
@@ -34,11 +36,16 @@ def footprint(subject: Subject) -> Footprint:
 
 
 def warm_up(subject: Subject) -> None:
-    """Threads and buffers that a burst brings, and that stay: they are not a leak of what comes after."""
-    body, headers = multipart(("file", GOLDEN))
-    with ThreadPoolExecutor(160) as pool:
-        list(pool.map(lambda _: subject.request("POST", FLASK, body, headers), range(200)))
-        list(pool.map(lambda _: subject.classify(GOLDEN), range(100)))
+    """Threads and buffers that a burst brings, and that stay: they are not a leak of what comes after.
+
+    Images that are slow to decode, so that all of Flask's threads are in use at once.
+    """
+    large = io.BytesIO()
+    Image.new("RGB", (2500, 2500)).save(large, "PNG")
+    body, headers = multipart(("file", large.getvalue()))
+    with ThreadPoolExecutor(64) as pool:
+        list(pool.map(lambda _: subject.request("POST", FLASK, body, headers), range(64)))
+        list(pool.map(lambda _: subject.classify(GOLDEN), range(200)))
 
 
 class Standing:
