@@ -158,22 +158,26 @@ SCRATCH = STEPS.model_copy(
 )
 
 # Any folder of classes, from trained weights: the new head alone while its gradients are wild, then all
-# layers at a tenth of the rate (Howard and Ruder 2018, arXiv 1801.06146, for the order). The size,
-# network, resize and normalisation are those of the weights.
+# layers (Howard and Ruder 2018, arXiv 1801.06146, for the order). Muon, because its rate is the relative
+# change of a kernel per step and so fits weights of any norm (train/LOG.md, entry 7). The size, network,
+# resize and normalisation are those of the weights.
 FINETUNE = SCRATCH.model_copy(
     update={
         "name": "finetune",
         "epochs": 10,
         "batch_size": 64,
+        "optimiser": "muon",
         "peak_lr": 0.05,
+        "muon_lr": 0.02,
+        "muon_momentum": 0.85,
+        "weight_decay": 0.0,
         "warmup_fraction": 0.05,
         "cutout_px": 0,
         "ema_decay": 0.95,
         "phases": (
             Phase(from_fraction=0, crop_px=32, frozen_body=True),
-            Phase(from_fraction=0.2, crop_px=32, lr_scale=0.2),
+            Phase(from_fraction=0.1, crop_px=32),
         ),
-        "early_stop_epochs": 5,
     }
 )
 
