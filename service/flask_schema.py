@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-_FILES = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
+_FILE = {"type": "string", "format": "binary"}
+_FILES = {"type": "array", "items": _FILE, "minItems": 1}
 _PREDICTION = {
     "type": "object",
     "required": ["category", "category_index", "confidence"],
@@ -44,6 +45,13 @@ _SHUTTING_DOWN = {
     "properties": {"status": {"type": "string"}},
 }
 
+
+def _multipart(fields: dict[str, Any], **rules: Any) -> dict[str, Any]:
+    """A required form of these fields."""
+    schema = {"type": "object", "properties": fields, **rules}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+
+
 # Path -> method -> operation; `service.contract` adds the errors.
 FLASK_OPERATIONS: dict[str, Any] = {
     "/predict": {
@@ -53,18 +61,9 @@ FLASK_OPERATIONS: dict[str, Any] = {
             "summary": "Classify for clients of the old CIFAR-10 service",
             "description": "Files in the field `file` (or `image`), answered in order. A bad one among "
             "several carries its own `error`; alone, its error is the response's status.",
-            "requestBody": {
-                "required": True,
-                "content": {
-                    "multipart/form-data": {
-                        "schema": {
-                            "type": "object",
-                            "properties": {"file": _FILES, "image": _FILES},
-                            "anyOf": [{"required": ["file"]}, {"required": ["image"]}],
-                        }
-                    }
-                },
-            },
+            "requestBody": _multipart(
+                {"file": _FILES, "image": _FILES}, anyOf=[{"required": ["file"]}, {"required": ["image"]}]
+            ),
             "responses": {
                 "200": {
                     "description": "an answer for every file, in order",
@@ -86,18 +85,7 @@ FLASK_OPERATIONS: dict[str, Any] = {
             "operationId": "flask_classificar",
             "summary": "Is the bottle open? For clients of the old bottle service",
             "description": "One file in the field `image`. Errors are in Portuguese.",
-            "requestBody": {
-                "required": True,
-                "content": {
-                    "multipart/form-data": {
-                        "schema": {
-                            "type": "object",
-                            "properties": {"image": {"type": "string", "format": "binary"}},
-                            "required": ["image"],
-                        }
-                    }
-                },
-            },
+            "requestBody": _multipart({"image": _FILE}, required=["image"]),
             "responses": {
                 "200": {
                     "description": "open or closed",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from contextlib import suppress
 from queue import Full, Queue
 
@@ -35,9 +34,8 @@ class Output:
 
     def flush(self) -> None:
         """Wait for what is queued, for a moment."""
-        deadline = time.monotonic() + FLUSH_SECONDS
-        while self._lines.unfinished_tasks and time.monotonic() < deadline:
-            time.sleep(0.01)
+        with self._lines.all_tasks_done:  # Queue.join, with an end
+            self._lines.all_tasks_done.wait_for(lambda: not self._lines.unfinished_tasks, FLUSH_SECONDS)
 
     def _run(self) -> None:
         while True:

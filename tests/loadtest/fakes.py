@@ -40,6 +40,21 @@ def answers(request: Received) -> Reply:
     return Reply(document=FLASK if request.path == "/predict" else NATIVE)
 
 
+def holding_until(count: int, behaviour: Behaviour = answers) -> Behaviour:
+    """Answers nobody before `count` requests have come: whoever waits for an answer first never sees one."""
+    everybody_is_here = threading.Event()
+    arrived = []
+
+    def hold(request: Received) -> Reply:
+        arrived.append(request)
+        if len(arrived) == count:
+            everybody_is_here.set()
+        everybody_is_here.wait(20)
+        return behaviour(request)
+
+    return hold
+
+
 @dataclass
 class FakeServer:
     """Where it is, and what it was asked."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
-from tests.loadtest.fakes import Received, Reply, answers, fake_server
+from tests.loadtest.fakes import Received, Reply, answers, fake_server, holding_until
 
 LOCUSTFILE = Path(__file__).parents[2] / "loadtest" / "locustfile.py"
 ENOUGH = Path(__file__).with_name("enough.py")
@@ -68,17 +67,11 @@ def test_a_folder_without_images_stops_the_start_in_one_line(tmp_path: Path) -> 
 
 def test_a_scheduled_user_asks_whatever_became_of_the_requests_before(tmp_path: Path) -> None:
     """One user, and nobody is answered before twenty have asked: a closed loop would wait for ever."""
-    everybody_is_here = threading.Event()
-    arrived = []
 
-    def holds_all_until_the_last_has_come(request: Received) -> Reply:
-        arrived.append(request)
-        if len(arrived) == 20:
-            everybody_is_here.set()
-        everybody_is_here.wait(20)
+    def timed(request: Received) -> Reply:
         return Reply(document=answers(request).document, headers={"Server-Timing": "queue;dur=1.5"})
 
-    with fake_server(holds_all_until_the_last_has_come) as server:
+    with fake_server(holding_until(20, timed)) as server:
         run = locust(tmp_path, "ScheduledNativeUser", "--users", "1", "--rate", "100", "--host", server.url)
     assert run.returncode == 0, run.stderr
     rows = {(row["method"], row["name"]): row for row in json.loads(run.stdout)}

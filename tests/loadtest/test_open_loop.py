@@ -20,7 +20,7 @@ from loadtest.images import EncodedImage
 from loadtest.measured import Measured
 from loadtest.messages import Message
 from loadtest.open_loop import SenderLimits, send
-from tests.loadtest.fakes import FakeServer, Received, Reply, answers, fake_server
+from tests.loadtest.fakes import FakeServer, Received, Reply, answers, fake_server, holding_until
 
 IMAGE = bodies.raw(EncodedImage("cat.png", b"\x89PNG" + bytes(2000)))
 PATH = "/v1/models/cifar10/predict"
@@ -56,17 +56,7 @@ def test_every_request_arrives_whole_and_its_answer_is_checked() -> None:
 
 
 def test_requests_leave_whatever_became_of_those_before() -> None:
-    everybody_is_here = threading.Event()
-    arrived = []
-
-    def holds_all_until_the_last_has_come(request: Received) -> Reply:
-        arrived.append(request)
-        if len(arrived) == 20:
-            everybody_is_here.set()
-        everybody_is_here.wait(20)
-        return answers(request)
-
-    with fake_server(holds_all_until_the_last_has_come) as server:
+    with fake_server(holding_until(20)) as server:
         measured = load(server, [index / 1000 for index in range(20)])
     assert list(measured.outcomes) == [Outcome.ANSWERED] * 20
     assert min(measured.ended) > max(measured.scheduled)
