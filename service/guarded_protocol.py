@@ -132,6 +132,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._undelivered = 0
         self._in_body = False
         if not self._answering():  # answered before its body came; idle only now
+            self._forget_request()
             self._head_by = None
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
@@ -145,6 +146,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._in_head and not self._answering():  # it came behind the request that is now answered
             self._unset_keepalive_if_required()
             self._head_by = self.loop.time() + self.limits.header_timeout_seconds
+        elif not self._in_body and not self._answering():
+            self._forget_request()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         self._refuse(self._fault or MalformedRequest("this is not a request in HTTP/1.1"))
@@ -190,6 +193,11 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
+
+    def _forget_request(self) -> None:
+        """uvicorn keeps the last one until the next comes: half of an idle connection's memory."""
+        self.cycle = self.scope = None  # type: ignore[assignment]
+        self.headers = []
 
     def _refuse(self, error: ServiceError) -> None:
         """Answer with the error where it cannot be taken for another request's answer, and close."""

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -28,12 +28,21 @@ def command(*flags: str) -> list[str]:
 
 
 @contextmanager
-def started(*flags: str, code: str = "") -> Iterator[tuple[subprocess.Popen[str], int, str]]:
+def started(
+    *flags: str, code: str = "", environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], int, str]]:
     """A service process that listens, its port, and what it printed before; `code` runs in it first."""
     asked = (
         [sys.executable, "-c", code + RUN, "--port", "0", *flags] if code else command("--port", "0", *flags)
     )
-    process = subprocess.Popen(asked, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        asked,
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     assert process.stdout is not None
     printed = ""
     try:
@@ -89,6 +98,21 @@ def test_a_signal_after_shutdown_does_not_cut_the_drain_short(
         process.send_signal(signal.SIGTERM)
         assert post(port, make_image()) == 200  # the grace that a second signal would end
         assert process.wait(30) == 0
+
+
+def test_a_terminal_of_another_kind_and_an_ascii_locale_change_nothing(
+    models_dir: Path, make_image: ImageMaker
+) -> None:
+    ascii_only = {
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "NO_COLOR": "1",
+        "TERM": "dumb",
+    }
+    with started("--models-dir", str(models_dir), environment=ascii_only) as (_, port, printed):
+        assert post(port, make_image()) == 200
+        assert "\x1b" not in printed
 
 
 def test_a_configured_admin_token_is_never_printed(models_dir: Path) -> None:

@@ -169,6 +169,14 @@ def test_a_resumed_run_must_have_the_same_classes(
     assert "classes was ['blue', 'green', 'red'], now ['red', 'white']" in error
 
 
+def test_a_resumed_run_must_have_the_same_recipe(
+    trained: tuple[Workbench, Path], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench, _ = trained
+    assert bench.train(folder, "--resume", "--seed", "5") == 1
+    assert "recipe" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_there_must_be_a_run_to_resume(
     bench: Workbench, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -217,6 +225,21 @@ def test_ctrl_c_saves_the_step_and_exits_with_130(
     monkeypatch.setattr(Progress, "step", press)
     assert bench.train(folder) == 130
     assert checkpoint.load(bench.run_dir / "checkpoint.pt")["step"] == 3
+    monkeypatch.undo()
+    assert bench.train(folder, "--resume") == 0
+
+
+def test_ctrl_c_twice_leaves_at_once_and_what_was_saved_before_stands(
+    bench: Workbench, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press_twice(self: Progress, step: int, loss: float, images: int) -> None:  # noqa: ARG001
+        if step == 3:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Progress, "step", press_twice)
+    assert bench.train(folder, "scratch", "--save-every-s", "0") == 130
+    assert checkpoint.load(bench.run_dir / "checkpoint.pt")["step"] == 2  # the third was not waited for
     monkeypatch.undo()
     assert bench.train(folder, "--resume") == 0
 
