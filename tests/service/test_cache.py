@@ -168,6 +168,22 @@ def test_every_route_has_the_cache_and_says_so(
     assert sum(engine.sizes) == 4
 
 
+def test_callers_of_different_routes_wait_for_the_same_inference(
+    cached: LiveService, engine: HeldEngine, make_image: ImageMaker
+) -> None:
+    body, headers = multipart(("file", make_image()))
+    with at_once(cached) as begin, ThreadPoolExecutor(1) as pool:
+        native = hold_with(cached, engine, begin, make_image())
+        patient = {**headers, "X-Timeout-Ms": "600000"}  # later than the target, so it has a clock of its own
+        flask = pool.submit(cached.request, "POST", "/predict", body, patient)
+        cached.wait_for_metric(1, "rotulo_cache_hits_total", **COALESCED)
+        engine.release.set()
+        (prediction,) = flask.result().json()["predictions"]
+    assert flask.result().headers["x-cache"] == "coalesced"
+    assert prediction["category"] == native.result().json()["label"]
+    assert engine.sizes == [1]
+
+
 def test_the_old_bottle_route_has_it_too(make_image: ImageMaker) -> None:
     classes = ("open", "closed", *CLASSES[2:])
     bottles = predictor_on(PixelEngine(), spec("bottle").model_copy(update={"classes": classes}))
@@ -230,7 +246,7 @@ def test_when_the_last_of_them_leaves_the_image_is_taken_out_of_the_line(
     assert ask(cached, make_image(2)).headers["x-cache"] == "miss"
 
 
-def test_a_follower_in_a_hurry_gets_504_in_its_own_time_and_the_others_their_answer(
+def test_a_budget_that_was_too_small_gets_its_own_504_and_a_follower_waits_on(
     cached: LiveService, engine: HeldEngine, make_image: ImageMaker
 ) -> None:
     with at_once(cached) as begin:
@@ -346,9 +362,10 @@ def test_an_engine_that_hangs_answers_all_of_them_at_once(
             engine.release.set()
         assert live.metric("rotulo_cache_misses_total", model="cifar10") == 1
         assert live.metric("rotulo_abandoned_total", model="cifar10", stage="expired_running") == 1
+        assert live.metric("rotulo_abandoned_total", model="cifar10", stage="dropped") == 0
 
 
-def test_without_it_there_is_no_header_no_metric_and_no_other_class(make_image: ImageMaker) -> None:
+def test_without_it_there_is_no_header_no_metric_and_the_plain_model(make_image: ImageMaker) -> None:
     with serve([predictor_on(PixelEngine())]) as live:
         answers = [ask(live, make_image()) for _ in range(2)]
         answers.append(live.request("POST", "/predict", *multipart(("file", make_image()))))
