@@ -66,7 +66,9 @@ def flask_app(service: Service) -> Flask:
                     results: list[Classified | Exception] = [await model.classify(images[0], budget)]
                 else:
                     results = await model.classify_all(images, budget)
-            return jsonify(predictions=[_category(model, result) for result in results])
+            response = jsonify(predictions=[_category(model, result) for result in results])
+            response.headers.update(model.cache_headers(results))
+            return response
 
     @app.post("/classificar")
     async def classificar() -> Response:
@@ -77,7 +79,9 @@ def flask_app(service: Service) -> Flask:
         with slot.use() as model:
             async with cancelled_when_client_leaves(request.environ[RECEIVE_KEY]):
                 result = await model.classify(image, budget)
-            return jsonify(_status(model.classes, result.prediction))
+            response = jsonify(_status(model.classes, result.prediction))
+            response.headers.update(model.cache_headers([result]))
+            return response
 
     @app.post("/shutdown")
     def shutdown() -> tuple[Response, int]:

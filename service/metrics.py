@@ -25,7 +25,8 @@ _SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256)
 class Metrics(Observer):
     """One registry per service; it listens to the batchers of all models."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, caches: bool = False) -> None:
+        """`caches`: whether answers are kept; only then are there metrics about it."""
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._requests = self._counter("http_requests", "HTTP requests answered", "route", "method", "status")
@@ -42,11 +43,25 @@ class Metrics(Observer):
         self._failed = self._counter("failed", "images that the engine failed", "model", "kind")
         self._info = self._gauge("model_info", "1 for the version that answers", "model", "version", "engine")
         self._activations = self._counter("activations", "switches to another version", "model", "outcome")
+        self._caches = caches
+        if caches:
+            self._hits = self._counter("cache_hits", "images answered without work", "model", "kind")
+            self._misses = self._counter("cache_misses", "images that had to be worked out", "model")
+            self._entries = self._gauge("cache_entries", "answers kept", "model")
         self._answering: dict[str, tuple[str, ...]] = {}  # the labels of each model in _info
 
-    def watch(self, name: str, waiting: Callable[[], float]) -> None:
-        """Show a model's waiting line, read whenever the metrics are scraped."""
+    def watch(self, name: str, *, waiting: Callable[[], float], answers_kept: Callable[[], float]) -> None:
+        """Show a model's waiting line and cache, read whenever the metrics are scraped."""
         self._waiting.labels(name).set_function(waiting)
+        if self._caches:
+            self._entries.labels(name).set_function(answers_kept)
+
+    def cache_looked_up(self, name: str, outcome: str) -> None:
+        """An image was asked for: hit, coalesced or miss."""
+        if outcome == "miss":
+            self._misses.labels(name).inc()
+        else:
+            self._hits.labels(name, outcome).inc()
 
     def active(self, name: str, version: str, engine: str) -> None:
         """This version answers from now on."""

@@ -143,11 +143,10 @@ def _describe(model: ServedModel) -> ModelPayload:
 def _answer(served: ServedModel, classified: Classified, top_k: int) -> Response:
     manifest = served.predictor.manifest
     prediction = prediction_payload(classified.answered.value, manifest.classes, top_k)
-    timing = server_timing(classified.decode_seconds, classified.answered)
-    return JSONResponse(
-        {"model": manifest.name, "version": manifest.version, **prediction},
-        headers={"Server-Timing": timing},
-    )
+    headers = served.cache_headers((classified,))
+    if classified.cache != "hit":
+        headers["Server-Timing"] = server_timing(classified.decode_seconds, classified.answered)
+    return JSONResponse({"model": manifest.name, "version": manifest.version, **prediction}, headers=headers)
 
 
 def _answers(
@@ -161,4 +160,7 @@ def _answers(
         else prediction_payload(result.answered.value, manifest.classes, top_k)
         for result in results
     ]
-    return JSONResponse({"model": manifest.name, "version": manifest.version, "predictions": predictions})
+    return JSONResponse(
+        {"model": manifest.name, "version": manifest.version, "predictions": predictions},
+        headers=served.cache_headers(results),
+    )

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from models.predictor import Prediction, Predictor
 from service.budget import Budget
 from service.decoding import Decoder
 
+CacheOutcome = Literal["hit", "coalesced", "miss"]
+
 
 @dataclass(frozen=True, slots=True)
 class Classified:
@@ -25,6 +28,7 @@ class Classified:
 
     answered: Answered[Prediction]
     decode_seconds: float
+    cache: CacheOutcome | None = None  # None where answers are not kept
 
     @property
     def prediction(self) -> Prediction:
@@ -57,6 +61,11 @@ class ServedModel:
     def classes(self) -> tuple[str, ...]:
         return self.predictor.manifest.classes
 
+    @property
+    def answers_kept(self) -> int:
+        """For the metrics."""
+        return 0
+
     @contextmanager
     def in_use(self) -> Iterator[ServedModel]:
         """For the whole of one request: `close` waits for its end."""
@@ -73,6 +82,15 @@ class ServedModel:
         """Once no request uses it any more, leave the device and free the memory."""
         await self._unused.wait()
         await self.batcher.drain()
+
+    def give_up(self) -> None:
+        """Answer every caller at once with DeadlineExceeded: the engine hangs."""
+        self.batcher.give_up()
+
+    def deadline(self, budget: Budget) -> float:
+        """When an answer is due, on the loop's clock."""
+        timeout = math.inf if budget.timeout_seconds is None else budget.timeout_seconds
+        return self.policy.deadline(budget.arrived, timeout)
 
     def latency_curve(self) -> list[LatencyPoint]:
         """Learnt seconds for batches of 1, 2, 4, ... and of the largest size."""
@@ -122,22 +140,24 @@ class ServedModel:
         )
         return [_answer_or_their_error(result) for result in results]
 
+    def cache_headers(self, results: Sequence[Classified | Exception]) -> dict[str, str]:  # noqa: ARG002
+        """What to say of the cache with these answers."""
+        return {}
+
     async def decode(self, data: bytes, budget: Budget) -> Pixels:
         """One encoded image -> uint8 (size, size, 3); raises ImageError, Overloaded or DeadlineExceeded."""
-        timeout = math.inf if budget.timeout_seconds is None else budget.timeout_seconds
-        deadline = self.policy.deadline(budget.arrived, timeout)
         try:
-            return await self._decoder.decode(self.predictor, data, deadline)
+            return await self._decoder.decode(self.predictor, data, self.deadline(budget))
         except TimeoutError:
             waited = asyncio.get_running_loop().time() - budget.arrived
             raise DeadlineExceeded(self.predictor.manifest.name, waited) from None
 
-    async def answer(self, pixels: Pixels, budget: Budget) -> Prediction:
+    async def answer(self, pixels: Pixels, budget: Budget) -> Classified:
         """One image that is decoded already: uint8 (size, size, 3). Raises what `Batcher.submit` raises."""
         answered = await self.batcher.submit(
             pixels, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds
         )
-        return answered.value
+        return Classified(answered, 0.0)
 
 
 def _answer_or_their_error(result: Classified | BaseException) -> Classified | Exception:

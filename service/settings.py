@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     )
     max_batch_size: int = Field(default=32, ge=1, le=1024, description="images in one batch, at most")
     max_waiting: int = Field(default=1024, ge=1, le=1_000_000, description="images waiting, per model")
+    cache_entries: int = Field(
+        default=0, ge=0, le=10_000_000, description="answers kept per model; 0: none, every image is run"
+    )
     max_body_bytes: int = Field(default=10_485_760, ge=1024, description="largest request body")
     max_bytes_held: int = Field(default=268_435_456, ge=1024, description="all request bodies in memory")
     body_timeout_seconds: float = Field(

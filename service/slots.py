@@ -45,7 +45,11 @@ class ModelSlot:
         self._metrics = metrics
         self._activating: asyncio.Task[object] | None = None
         self._retiring: dict[ServedModel, asyncio.Task[None]] = {}
-        metrics.watch(self.name, lambda: sum(model.batcher.waiting for model in self._open()))
+        metrics.watch(
+            self.name,
+            waiting=lambda: sum(model.batcher.waiting for model in self._open()),
+            answers_kept=lambda: sum(model.answers_kept for model in self._open()),
+        )
         metrics.active(self.name, self.active.version, predictor.engine.name)
 
     @contextmanager
@@ -92,7 +96,7 @@ class ModelSlot:
     def give_up(self) -> None:
         """Answer every caller at once: the engine hangs."""
         for model in self._open():
-            model.batcher.give_up()
+            model.give_up()
 
     async def close(self) -> None:
         """Answer what was accepted, by every version that still has requests."""

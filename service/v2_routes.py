@@ -132,16 +132,17 @@ async def _infer(service: Service, model: ServedModel, request: Request) -> Resp
         asked = read_request(body, request.headers.get(HEADER_LENGTH), limits)
         async with cancelled_when_client_leaves(request.receive):
             pixels = await _pixels(model, asked, budget)
-            predictions = await _all_or_none(model.answer(each, budget) for each in pixels)
+            results = await _all_or_none(model.answer(each, budget) for each in pixels)
     envelope = {"model_name": manifest.name, "model_version": manifest.version, **asked.echo}
-    tensors = output_tensors(predictions, manifest.classes)
-    return _response(*write_response(envelope, tensors, asked.outputs))
+    tensors = output_tensors([result.prediction for result in results], manifest.classes)
+    content, header_length = write_response(envelope, tensors, asked.outputs)
+    return _response(content, header_length, model.cache_headers(results))
 
 
-def _response(content: bytes, header_length: int | None) -> Response:
+def _response(content: bytes, header_length: int | None, headers: dict[str, str]) -> Response:
     if header_length is None:
-        return Response(content, media_type="application/json")
-    headers = {HEADER_LENGTH: str(header_length)}
+        return Response(content, headers=headers, media_type="application/json")
+    headers = {HEADER_LENGTH: str(header_length), **headers}
     return Response(content, headers=headers, media_type="application/octet-stream")
 
 

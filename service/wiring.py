@@ -12,6 +12,7 @@ from models.images import Pixels
 from models.predictor import Prediction, Predictor
 from service.access import access_of
 from service.auth import AdminToken
+from service.cached import CachedModel
 from service.decoding import Decoder
 from service.drain import Drain
 from service.errors import Draining, EngineHangs, ServiceError
@@ -32,7 +33,7 @@ class Service:
     ) -> None:
         """Serves `predictors`; later versions of the same models come from `store`."""
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = Metrics(caches=settings.cache_entries > 0)
         self.intake = Intake(settings.max_body_bytes, settings.max_bytes_held, settings.body_timeout_seconds)
         self.admin_token = AdminToken(
             settings.admin_token.get_secret_value() if settings.admin_token else None
@@ -57,7 +58,16 @@ class Service:
         batcher: Batcher[Pixels, Prediction] = Batcher(
             predictor.predict, policy, self._device, name=predictor.manifest.name, observer=self.metrics
         )
-        return ServedModel(predictor, policy, self._decoder, batcher)
+        if not self.settings.cache_entries:
+            return ServedModel(predictor, policy, self._decoder, batcher)
+        return CachedModel(
+            predictor,
+            policy,
+            self._decoder,
+            batcher,
+            max_entries=self.settings.cache_entries,
+            metrics=self.metrics,
+        )
 
     def slot(self, name: str) -> ModelSlot:
         """Raises UnknownModel."""
