@@ -32,7 +32,7 @@ class Service:
     ) -> None:
         """Serves `predictors`; later versions of the same models come from `store`."""
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = Metrics(settings.latency_target_ms / 1000)
         self.intake = Intake(settings.max_body_bytes, settings.max_bytes_held, settings.body_timeout_seconds)
         self.admin_token = AdminToken(
             settings.admin_token.get_secret_value() if settings.admin_token else None
@@ -47,6 +47,12 @@ class Service:
             predictor.manifest.name: ModelSlot(predictor, self._serve, store, self.metrics)
             for predictor in predictors
         }
+        self.metrics.watch_service(
+            ready=lambda: self.not_ready() is None,
+            engine_busy_seconds=self._engine_busy_seconds,
+            bodies_held_bytes=lambda: self.intake.bytes_held,
+            decodes_in_progress=lambda: self._decoder.in_progress,
+        )
 
     def _serve(self, predictor: Predictor) -> ServedModel:
         policy = BatchPolicy(
@@ -80,6 +86,10 @@ class Service:
         if self._watchdog.hangs(self._device.busy_since, time.monotonic()):
             return EngineHangs("the engine does not answer")
         return None
+
+    def _engine_busy_seconds(self) -> float:
+        busy_since = self._device.busy_since
+        return 0.0 if busy_since is None else time.monotonic() - busy_since
 
     def begin_drain(self) -> None:
         """Start to stop; see `service.drain`."""
