@@ -86,8 +86,8 @@ class Metrics(Observer):
         """One HTTP request is done."""
         self._requests.labels(route, method, status).inc()
         self._http_seconds.labels(route).observe(seconds)
-        if 200 <= status < 300 and seconds <= self._target_seconds:
-            self._in_time.labels(route).inc()
+        in_time = 200 <= status < 300 and seconds <= self._target_seconds
+        self._in_time.labels(route).inc(in_time)  # a series from the first answer on, though it be late
 
     def connection_refused(self, reason: str) -> None:
         """A connection ended below the application: slow, oversized or malformed."""
