@@ -51,7 +51,7 @@ def test_what_is_measured_of_the_service_moves(live: LiveService) -> None:
 
 def test_the_reader_of_queries_finds_names_and_labels() -> None:
     expression = (
-        'histogram_quantile(0.99, sum by (le, route) (rate(a_bucket{job="$job",route=~"/x|.*y"}[$__interval])))'
+        'histogram_quantile(0.99, sum by (le, route) (rate(a_bucket{job="$job",route=~"/x|.*y"}[$range])))'
         " / on (instance) group_left () b > bool 1e3 unless count_over_time(c[5m:1m] offset 5m) > 1"
     )
     names, labels = queried(expression)
