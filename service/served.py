@@ -17,6 +17,7 @@ from models.images import Pixels
 from models.predictor import Prediction, Predictor
 from service.budget import Budget
 from service.decoding import Decoder
+from service.tracing import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,13 @@ class ServedModel:
         policy: BatchPolicy,
         decoder: Decoder,
         batcher: Batcher[Pixels, Prediction],
+        trace: Trace,
     ) -> None:
         self.predictor = predictor
         self.policy = policy
         self.batcher = batcher
         self._decoder = decoder
+        self._trace = trace
         self._requests = 0
         self._unused = asyncio.Event()
         self._unused.set()
@@ -105,10 +108,7 @@ class ServedModel:
         started = time.perf_counter()
         pixels = await self.decode(data, budget)
         decode_seconds = time.perf_counter() - started
-        answered = await self.batcher.submit(
-            pixels, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds
-        )
-        return Classified(answered, decode_seconds)
+        return Classified(await self._submit(pixels, budget), decode_seconds)
 
     async def classify_all(self, images: Sequence[bytes], budget: Budget) -> list[Classified | Exception]:
         """Several images, together; each has its own answer or its own error, in order.
@@ -126,18 +126,25 @@ class ServedModel:
         """One encoded image -> uint8 (size, size, 3); raises ImageError, Overloaded or DeadlineExceeded."""
         timeout = math.inf if budget.timeout_seconds is None else budget.timeout_seconds
         deadline = self.policy.deadline(budget.arrived, timeout)
+        started = time.perf_counter()
         try:
-            return await self._decoder.decode(self.predictor, data, deadline)
+            pixels = await self._decoder.decode(self.predictor, data, deadline)
         except TimeoutError:
             waited = asyncio.get_running_loop().time() - budget.arrived
             raise DeadlineExceeded(self.predictor.manifest.name, waited) from None
+        self._trace.decoded(time.perf_counter() - started)
+        return pixels
 
     async def answer(self, pixels: Pixels, budget: Budget) -> Prediction:
         """One image that is decoded already: uint8 (size, size, 3). Raises what `Batcher.submit` raises."""
+        return (await self._submit(pixels, budget)).value
+
+    async def _submit(self, pixels: Pixels, budget: Budget) -> Answered[Prediction]:
         answered = await self.batcher.submit(
             pixels, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds
         )
-        return answered.value
+        self._trace.answered(self.predictor.manifest, answered)
+        return answered
 
 
 def _answer_or_their_error(result: Classified | BaseException) -> Classified | Exception:

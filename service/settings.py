@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, HttpUrl, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from models.catalog import SHIPPED_MODELS
@@ -109,6 +109,10 @@ class Settings(BaseSettings):
     )
     log_level: str = Field(
         default="info", pattern=r"^(debug|info|warning|error)$", description="debug, info, warning or error"
+    )
+
+    otel_endpoint: HttpUrl | None = Field(
+        default=None, description="URL of an OTLP/HTTP collector, like http://localhost:4318; turns traces on"
     )
 
     @field_validator("max_bytes_held")

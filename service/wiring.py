@@ -21,6 +21,7 @@ from service.served import ServedModel
 from service.settings import Settings
 from service.slots import ModelSlot
 from service.store import Store
+from service.tracing import trace_of
 from service.watchdog import Watchdog
 
 
@@ -38,6 +39,7 @@ class Service:
             settings.admin_token.get_secret_value() if settings.admin_token else None
         )
         self.access = access_of(settings)
+        self.trace = trace_of(settings)
         self.drain = Drain(settings.drain_grace_seconds)
         self._watchdog = Watchdog(settings.hang_seconds, settings.hang_exit_seconds)
         self._device = Device(settings.device)
@@ -63,7 +65,7 @@ class Service:
         batcher: Batcher[Pixels, Prediction] = Batcher(
             predictor.predict, policy, self._device, name=predictor.manifest.name, observer=self.metrics
         )
-        return ServedModel(predictor, policy, self._decoder, batcher)
+        return ServedModel(predictor, policy, self._decoder, batcher, self.trace)
 
     def slot(self, name: str) -> ModelSlot:
         """Raises UnknownModel."""
@@ -119,3 +121,4 @@ class Service:
         await asyncio.gather(*(slot.close() for slot in self.models.values()))
         self._device.close()
         self._decoder.close()
+        await self.trace.close()
