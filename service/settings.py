@@ -110,6 +110,9 @@ class Settings(BaseSettings):
     log_level: str = Field(
         default="info", pattern=r"^(debug|info|warning|error)$", description="debug, info, warning or error"
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="text for people, or json: one object a line, for machines"
+    )
 
     otel_endpoint: HttpUrl | None = Field(
         default=None, description="URL of an OTLP/HTTP collector, like http://localhost:4318; turns traces on"
