@@ -16,6 +16,7 @@ from queue import SimpleQueue
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from pydantic import HttpUrl
 
 from models.predictor import Predictor
 from service.otel import _signal_url
@@ -200,7 +201,7 @@ def test_without_an_endpoint_the_application_is_as_it_was(live: LiveService) -> 
 def test_an_extra_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "service.otel", None)
     with pytest.raises(BadSettings, match=r"--otel-endpoint: .*rotulo\[otel\]"):
-        trace_of(Settings(otel_endpoint="http://localhost:4318"))
+        trace_of(Settings(otel_endpoint=HttpUrl("http://localhost:4318")))
 
 
 @pytest.mark.parametrize("url", ["collector:4318", "ftp://collector", "nonsense"])
