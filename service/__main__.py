@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import socket
 import sys
@@ -41,10 +42,11 @@ def _serve(settings: Settings) -> int:
 
     give_back_large_blocks()
     output = logs.Output()
-    logs.configure(output, settings.log_level)
+    logs.configure(output, settings.log_level, settings.log_format)
     store = Store(settings)
     service = Service(settings, store.load_all(), store)
-    Server(service, lambda url: output.say(greeting(service, url))).run()
+    say = logging.getLogger("rotulo").info if settings.log_format == "json" else output.say
+    Server(service, lambda url: say(greeting(service, url))).run()
     output.flush()
     return 0
 

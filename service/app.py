@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
@@ -34,7 +35,9 @@ def create_app(service: Service) -> Edge:
         yield
         await service.close()
 
-    api = FastAPI(title="Rótulo", description=__doc__, version="1", lifespan=lifespan)
+    # FastAPI's own telemetry would not see what the edge answers; `service.otel` is around both.
+    silent: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+    api = FastAPI(title="Rótulo", description=__doc__, version="1", lifespan=lifespan, telemetry=silent)
     api.include_router(health_routes(service))
     api.include_router(predict_routes(service))
     api.include_router(v2_routes(service))

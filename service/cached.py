@@ -23,6 +23,7 @@ from service.cache import AnswerCache, Fault, Flight
 from service.decoding import Decoder
 from service.metrics import Metrics
 from service.served import Classified, ServedModel
+from service.tracing import Trace
 
 Work = Callable[[Budget], Awaitable[Classified]]
 
@@ -55,11 +56,12 @@ class CachedModel(ServedModel):
         policy: BatchPolicy,
         decoder: Decoder,
         batcher: Batcher[Pixels, Prediction],
+        trace: Trace,
         *,
         max_entries: int,
         metrics: Metrics,
     ) -> None:
-        super().__init__(predictor, policy, decoder, batcher)
+        super().__init__(predictor, policy, decoder, batcher, trace)
         self._metrics = metrics
         self._cache: AnswerCache[_Caller, Prediction] = AnswerCache(max_entries)
         self._tasks: dict[Flight[_Caller], asyncio.Task[None]] = {}

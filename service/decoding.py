@@ -18,6 +18,11 @@ class Decoder:
         self._limit = threads + max_waiting
         self._in_progress = 0
 
+    @property
+    def in_progress(self) -> int:
+        """Images in the threads or in line for one."""
+        return self._in_progress
+
     async def decode(self, predictor: Predictor, data: bytes, deadline: float) -> Pixels:
         """Encoded image -> uint8 (size, size, 3).
 

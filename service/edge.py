@@ -73,6 +73,7 @@ class Edge:
             await send(message)
 
         endpoint = self._endpoints.get(scope["path"]) if scope["method"] == "POST" else None
+        state["route"] = endpoint.route if endpoint else None
         try:
             await (self._refusal(scope) or endpoint or self.app)(scope, receive, send_marked)
         except asyncio.CancelledError:
@@ -86,8 +87,7 @@ class Edge:
                 raise
         finally:
             seconds = time.perf_counter() - started
-            route = endpoint.route if endpoint else _route(scope)
-            self._service.metrics.answered(route, scope["method"], status or 500, seconds)
+            self._service.metrics.answered(route_of(scope), scope["method"], status or 500, seconds)
 
     def _refusal(self, scope: Scope) -> App | None:
         """The answer to whoever may not ask, or not now."""
@@ -115,8 +115,10 @@ def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return uuid.uuid4().hex.encode()
 
 
-def _route(scope: Scope) -> str:
+def route_of(scope: Scope) -> str:
     """The route's template, so that a scan of random paths does not grow the metrics."""
+    if scope["state"]["route"]:
+        return str(scope["state"]["route"])
     if "route" in scope:
         return str(scope["route"].path)
     return str(scope["path"]) if "endpoint" in scope else "unmatched"  # a Flask rule is its own path

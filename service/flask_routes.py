@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
@@ -18,11 +17,9 @@ from service.disconnect import cancelled_when_client_leaves
 from service.errors import MalformedRequest, detail_of, headers_of, problem_of
 from service.flask_adapter import RECEIVE_KEY, SCOPE_KEY, ConcurrentWsgiToAsgi, FlaskOnTheLoop
 from service.limits import Receive, Scope, Send
-from service.problems import flask_detail, flask_error_response
+from service.problems import flask_detail, flask_error_response, log_failure
 from service.served import Classified, ServedModel
 from service.wiring import Service
-
-logger = logging.getLogger("rotulo")
 
 CIFAR10 = "cifar10"
 BOTTLE = "bottle"
@@ -154,5 +151,5 @@ def _http_words(error: HTTPException) -> str:
 def _error(error: Exception) -> tuple[Response, int, dict[str, str]]:
     if problem_of(error).status == 500:
         request_id = request.environ[SCOPE_KEY]["state"]["request_id"]
-        logger.error("request %s failed", request_id, exc_info=error)
+        log_failure(request_id, error)
     return jsonify(error=flask_detail(request.path, error)), problem_of(error).status, headers_of(error)

@@ -6,11 +6,14 @@ Here lines wait in a bounded queue for the one thread that may block, and are dr
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
 from contextlib import suppress
+from datetime import UTC, datetime
 from queue import Full, Queue
+from typing import Any
 
 MAX_WAITING = 1000
 FLUSH_SECONDS = 1.0
@@ -46,13 +49,62 @@ class Output:
             self._lines.task_done()
 
 
+class TextFormatter(logging.Formatter):
+    """A line for people: nothing in a message can end it, begin another, or move the cursor.
+
+    A traceback follows in lines that are indented.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("%(levelname)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        return _printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(f"  {_printable(line)}" for line in lines)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, in ASCII, so that no line can be forged: time, level, logger, message.
+
+    Also `request_id` where the record is about one request, and `exception` with its traceback.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC)
+        said: dict[str, Any] = {
+            "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if (request_id := getattr(record, "request_id", None)) is not None:
+            said["request_id"] = request_id
+        if record.exc_info:
+            said["exception"] = self.formatException(record.exc_info)
+        return json.dumps(said)
+
+
+FORMATTERS: dict[str, type[logging.Formatter]] = {"text": TextFormatter, "json": JsonFormatter}
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text
+    )
+
+
 class LogHandler(logging.Handler):
     """Log records to standard error, through an `Output`."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, formatter: logging.Formatter) -> None:
         super().__init__()
         self._output = output
-        self.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        self.setFormatter(formatter)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -61,9 +113,9 @@ class LogHandler(logging.Handler):
             self.handleError(record)
 
 
-def configure(output: Output, level: str) -> None:
-    """Everything that logs or warns in this process goes through `output`."""
-    logging.basicConfig(handlers=[LogHandler(output)], force=True)
+def configure(output: Output, level: str, log_format: str) -> None:
+    """Everything that logs or warns in this process goes through `output`, as `text` or as `json`."""
+    logging.basicConfig(handlers=[LogHandler(output, FORMATTERS[log_format]())], force=True)
     logging.captureWarnings(True)
     logging.getLogger("rotulo").setLevel(level.upper())
     for name in _OF_CALLERS:

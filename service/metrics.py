@@ -25,12 +25,19 @@ _SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256)
 class Metrics(Observer):
     """One registry per service; it listens to the batchers of all models."""
 
-    def __init__(self, *, caches: bool = False) -> None:
-        """`caches`: whether answers are kept; only then are there metrics about it."""
+    def __init__(self, latency_target_seconds: float, *, caches: bool = False) -> None:
+        """Answers within the target are counted apart: they are the goodput.
+
+        `caches`: whether answers are kept; only then are there metrics about it.
+        """
+        self._target_seconds = latency_target_seconds
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._requests = self._counter("http_requests", "HTTP requests answered", "route", "method", "status")
         self._http_seconds = self._histogram("http_request_seconds", "first byte in, last byte out", "route")
+        self._in_time = self._counter(
+            "http_answers_in_time", "answers 2xx within the latency target", "route"
+        )
         self._cut = self._counter("connections_refused", "requests refused before they were read", "reason")
         self._batch_size = self._histogram("batch_size", "images in a batch", "model", buckets=_SIZES)
         self._closed = self._counter("batches_closed", "batches by why they closed", "model", "reason")
@@ -43,6 +50,7 @@ class Metrics(Observer):
         self._failed = self._counter("failed", "images that the engine failed", "model", "kind")
         self._info = self._gauge("model_info", "1 for the version that answers", "model", "version", "engine")
         self._activations = self._counter("activations", "switches to another version", "model", "outcome")
+        self._gauge("latency_target_seconds", "answers later than this are late").set(latency_target_seconds)
         self._caches = caches
         if caches:
             self._hits = self._counter("cache_hits", "images answered without work", "model", "kind")
@@ -63,6 +71,23 @@ class Metrics(Observer):
         else:
             self._hits.labels(name, outcome).inc()
 
+    def watch_service(
+        self,
+        *,
+        ready: Callable[[], float],
+        engine_busy_seconds: Callable[[], float],
+        bodies_held_bytes: Callable[[], float],
+        decodes_in_progress: Callable[[], float],
+    ) -> None:
+        """Show the state of the whole service, read whenever the metrics are scraped."""
+        self._gauge("ready", "1 while requests are welcome, as /readyz").set_function(ready)
+        busy = self._gauge("engine_busy_seconds", "how long the engine's current call has taken")
+        busy.set_function(engine_busy_seconds)
+        held = self._gauge("bodies_held_bytes", "request bodies in memory")
+        held.set_function(bodies_held_bytes)
+        decodes = self._gauge("decodes_in_progress", "images that are decoded, or wait for it, in threads")
+        decodes.set_function(decodes_in_progress)
+
     def active(self, name: str, version: str, engine: str) -> None:
         """This version answers from now on."""
         if name in self._answering:
@@ -78,6 +103,8 @@ class Metrics(Observer):
         """One HTTP request is done."""
         self._requests.labels(route, method, status).inc()
         self._http_seconds.labels(route).observe(seconds)
+        in_time = 200 <= status < 300 and seconds <= self._target_seconds
+        self._in_time.labels(route).inc(in_time)  # a series from the first answer on, though it be late
 
     def connection_refused(self, reason: str) -> None:
         """A connection ended below the application: slow, oversized or malformed."""

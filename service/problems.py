@@ -17,12 +17,17 @@ logger = logging.getLogger("rotulo")
 CONTENT_TYPE = "application/problem+json"
 
 
+def log_failure(request_id: str, error: Exception) -> None:
+    """What is our fault, in the log: with the id that the caller quotes."""
+    logger.error("request %s failed", request_id, exc_info=error, extra={"request_id": request_id})
+
+
 def problem_response(request: Request, error: Exception) -> JSONResponse:
     """What is our fault is logged with the request's id."""
     request_id = request.state.request_id
     body = problem_body(error, request_id)
     if body["status"] == 500:
-        logger.error("request %s failed", request_id, exc_info=error)
+        log_failure(request_id, error)
     return _answer(request, body, headers_of(error))
 
 
@@ -30,7 +35,7 @@ def flask_error_response(request: Request, error: Exception) -> JSONResponse:
     """The shape of the Flask routes, for what never reached Flask; logs what is our fault."""
     problem = problem_of(error)
     if problem.status == 500:
-        logger.error("request %s failed", request.state.request_id, exc_info=error)
+        log_failure(request.state.request_id, error)
     detail = flask_detail(request.scope["path"], error)
     return JSONResponse({"error": detail}, problem.status, headers_of(error))
 

@@ -18,6 +18,7 @@ from models.images import Pixels
 from models.predictor import Prediction, Predictor
 from service.budget import Budget
 from service.decoding import Decoder
+from service.tracing import Trace
 
 CacheOutcome = Literal["hit", "coalesced", "miss"]
 
@@ -44,11 +45,13 @@ class ServedModel:
         policy: BatchPolicy,
         decoder: Decoder,
         batcher: Batcher[Pixels, Prediction],
+        trace: Trace,
     ) -> None:
         self.predictor = predictor
         self.policy = policy
         self.batcher = batcher
         self._decoder = decoder
+        self._trace = trace
         self._requests = 0
         self._unused = asyncio.Event()
         self._unused.set()
@@ -123,10 +126,7 @@ class ServedModel:
         started = time.perf_counter()
         pixels = await self.decode(data, budget)
         decode_seconds = time.perf_counter() - started
-        answered = await self.batcher.submit(
-            pixels, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds
-        )
-        return Classified(answered, decode_seconds)
+        return Classified(await self._submit(pixels, budget), decode_seconds)
 
     async def classify_all(self, images: Sequence[bytes], budget: Budget) -> list[Classified | Exception]:
         """Several images, together; each has its own answer or its own error, in order.
@@ -146,18 +146,25 @@ class ServedModel:
 
     async def decode(self, data: bytes, budget: Budget) -> Pixels:
         """One encoded image -> uint8 (size, size, 3); raises ImageError, Overloaded or DeadlineExceeded."""
+        started = time.perf_counter()
         try:
-            return await self._decoder.decode(self.predictor, data, self.deadline(budget))
+            pixels = await self._decoder.decode(self.predictor, data, self.deadline(budget))
         except TimeoutError:
             waited = asyncio.get_running_loop().time() - budget.arrived
             raise DeadlineExceeded(self.predictor.manifest.name, waited) from None
+        self._trace.decoded(time.perf_counter() - started)
+        return pixels
 
     async def answer(self, pixels: Pixels, budget: Budget) -> Classified:
         """One image that is decoded already: uint8 (size, size, 3). Raises what `Batcher.submit` raises."""
+        return Classified(await self._submit(pixels, budget), 0.0)
+
+    async def _submit(self, pixels: Pixels, budget: Budget) -> Answered[Prediction]:
         answered = await self.batcher.submit(
             pixels, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds
         )
-        return Classified(answered, 0.0)
+        self._trace.answered(self.predictor.manifest, answered)
+        return answered
 
 
 def _answer_or_their_error(result: Classified | BaseException) -> Classified | Exception:

@@ -82,7 +82,7 @@ def _config(service: Service) -> uvicorn.Config:
         service.metrics.connection_refused,
     )
     return uvicorn.Config(
-        create_app(service),
+        service.trace.around(create_app(service)),
         host=settings.host,
         port=settings.port,
         loop="uvloop",

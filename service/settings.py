@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, HttpUrl, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from models.catalog import SHIPPED_MODELS
@@ -112,6 +112,13 @@ class Settings(BaseSettings):
     )
     log_level: str = Field(
         default="info", pattern=r"^(debug|info|warning|error)$", description="debug, info, warning or error"
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="text for people, or json: one object a line, for machines"
+    )
+
+    otel_endpoint: HttpUrl | None = Field(
+        default=None, description="URL of an OTLP/HTTP collector, like http://localhost:4318; turns traces on"
     )
 
     @field_validator("max_bytes_held")

@@ -22,6 +22,7 @@ from service.served import ServedModel
 from service.settings import Settings
 from service.slots import ModelSlot
 from service.store import Store
+from service.tracing import trace_of
 from service.watchdog import Watchdog
 
 
@@ -33,12 +34,13 @@ class Service:
     ) -> None:
         """Serves `predictors`; later versions of the same models come from `store`."""
         self.settings = settings
-        self.metrics = Metrics(caches=settings.cache_entries > 0)
+        self.metrics = Metrics(settings.latency_target_ms / 1000, caches=settings.cache_entries > 0)
         self.intake = Intake(settings.max_body_bytes, settings.max_bytes_held, settings.body_timeout_seconds)
         self.admin_token = AdminToken(
             settings.admin_token.get_secret_value() if settings.admin_token else None
         )
         self.access = access_of(settings)
+        self.trace = trace_of(settings)
         self.drain = Drain(settings.drain_grace_seconds)
         self._watchdog = Watchdog(settings.hang_seconds, settings.hang_exit_seconds)
         self._device = Device(settings.device)
@@ -48,6 +50,12 @@ class Service:
             predictor.manifest.name: ModelSlot(predictor, self._serve, store, self.metrics)
             for predictor in predictors
         }
+        self.metrics.watch_service(
+            ready=lambda: self.not_ready() is None,
+            engine_busy_seconds=self._engine_busy_seconds,
+            bodies_held_bytes=lambda: self.intake.bytes_held,
+            decodes_in_progress=lambda: self._decoder.in_progress,
+        )
 
     def _serve(self, predictor: Predictor) -> ServedModel:
         policy = BatchPolicy(
@@ -59,12 +67,13 @@ class Service:
             predictor.predict, policy, self._device, name=predictor.manifest.name, observer=self.metrics
         )
         if not self.settings.cache_entries:
-            return ServedModel(predictor, policy, self._decoder, batcher)
+            return ServedModel(predictor, policy, self._decoder, batcher, self.trace)
         return CachedModel(
             predictor,
             policy,
             self._decoder,
             batcher,
+            self.trace,
             max_entries=self.settings.cache_entries,
             metrics=self.metrics,
         )
@@ -90,6 +99,10 @@ class Service:
         if self._watchdog.hangs(self._device.busy_since, time.monotonic()):
             return EngineHangs("the engine does not answer")
         return None
+
+    def _engine_busy_seconds(self) -> float:
+        busy_since = self._device.busy_since
+        return 0.0 if busy_since is None else time.monotonic() - busy_since
 
     def begin_drain(self) -> None:
         """Start to stop; see `service.drain`."""
@@ -119,3 +132,4 @@ class Service:
         await asyncio.gather(*(slot.close() for slot in self.models.values()))
         self._device.close()
         self._decoder.close()
+        await self.trace.close()

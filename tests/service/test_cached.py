@@ -19,6 +19,7 @@ from service.decoding import Decoder
 from service.errors import Overloaded
 from service.metrics import Metrics
 from service.served import Classified
+from service.tracing import Trace
 from tests.conftest import ImageMaker
 from tests.service.fakes import PixelEngine, predictor_on
 
@@ -31,7 +32,9 @@ def cached() -> Iterator[CachedModel]:
     predictor, policy = predictor_on(PixelEngine()), BatchPolicy(latency_target_seconds=300)
     device, decoder = Device("test"), Decoder(1, 10)
     batcher: Batcher[Pixels, Prediction] = Batcher(predictor.predict, policy, device, name="cifar10")
-    yield CachedModel(predictor, policy, decoder, batcher, max_entries=3, metrics=Metrics(caches=True))
+    yield CachedModel(
+        predictor, policy, decoder, batcher, Trace(), max_entries=3, metrics=Metrics(1.0, caches=True)
+    )
     device.close()
     decoder.close()
 

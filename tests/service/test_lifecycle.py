@@ -259,3 +259,10 @@ def test_a_port_in_use_stops_the_start_with_one_line() -> None:
     assert result.returncode == 2
     said = f"rotulo: --host, --port: cannot listen on 127.0.0.1:{port}: Address already in use"
     assert result.stderr.splitlines() == [said]
+
+
+def test_with_json_logs_every_line_is_an_object_the_greeting_too(models_dir: Path) -> None:
+    with started("--models-dir", str(models_dir), "--log-format", "json") as (_, port, printed):
+        said = [json.loads(line) for line in printed.splitlines()]
+    assert said[-1]["level"] == "info"
+    assert f":{port}/docs" in said[-1]["message"]
