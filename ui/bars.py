@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from html import escape
 
 from ui.client import Answer, ClassProbability
@@ -27,6 +27,11 @@ def answer_html(answer: Answer, threshold: float | None, language: Language) -> 
         title = language("likeliest" if answer.uncertain else "next_likeliest")
         parts.append(_table(title, rest, answer.uncertain, language))
     return f'<div class="rotulo-answer">{"".join(parts)}</div>'
+
+
+def shares_html(title: str, classes: Iterable[ClassProbability], language: Language) -> str:
+    """Classes with a share of each, measured and so with a digit more."""
+    return f'<div class="rotulo-answer">{_table(title, classes, False, language, exact_percent)}</div>'
 
 
 def _label(answer: Answer, language: Language) -> str:
@@ -62,11 +67,17 @@ def _bar(share: float, threshold: float | None, uncertain: bool) -> str:
     )
 
 
-def _table(title: str, classes: Iterable[ClassProbability], uncertain: bool, language: Language) -> str:
+def _table(
+    title: str,
+    classes: Iterable[ClassProbability],
+    striped: bool,
+    language: Language,
+    figure: Callable[[float, Language], str] = percent,
+) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(each.label)}</th>'
-        f"<td>{_bar(each.confidence, None, uncertain)}</td>"
-        f"<td>{escape(percent(each.confidence, language))}</td></tr>"
+        f"<td>{_bar(each.confidence, None, striped)}</td>"
+        f"<td>{escape(figure(each.confidence, language))}</td></tr>"
         for each in classes
     )
     return f'<table class="rotulo-classes"><caption>{escape(title)}</caption><tbody>{rows}</tbody></table>'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from ui.client import Unexpected
 
 # The routes that classify; the page's own questions for models and metrics are not load.
 CLASSIFYING = ("/predict", "/classificar", "/infer")
+
+SHORTEST_SECONDS = 0.5
 
 Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 Buckets = Sequence[tuple[float, float]]  # (upper edge, how many up to it), by edge
@@ -41,6 +44,27 @@ class Interval:
     mean_batch_size: float | None
     batch_sizes: tuple[tuple[str, float], ...]  # ("1", batches of one), ("2", ...), ("3–4", ...)
     waiting: float
+
+
+class History:
+    """The intervals of the last readings, at most `shown` of them."""
+
+    def __init__(self, shown: int) -> None:
+        self.intervals: deque[Interval] = deque(maxlen=shown)
+        self._last: Reading | None = None
+
+    def add(self, reading: Reading) -> None:
+        """The page may be drawn several times a second; what is too close to the last is left out."""
+        if self._last is not None and reading.at - self._last.at < SHORTEST_SECONDS:
+            return
+        interval = between(self._last, reading) if self._last else None
+        if interval is not None:
+            self.intervals.append(interval)
+        self._last = reading
+
+    def forget_last(self) -> None:
+        """The service was away: what comes next is not to be compared with what was before."""
+        self._last = None
 
 
 def read(page: str, at: float) -> Reading:
@@ -118,7 +142,9 @@ def _counts(name: str) -> bool:
 
 def _vanished(before: Reading, after: Reading) -> bool:
     """A counter of a service that has been started again is not there until it counts."""
-    return any(_counts(key[0]) and value and key not in after.samples for key, value in before.samples.items())
+    return any(
+        _counts(key[0]) and value and key not in after.samples for key, value in before.samples.items()
+    )
 
 
 def _classifies(labels: Mapping[str, str]) -> bool:

@@ -30,10 +30,8 @@ ENGLISH: Mapping[str, str] = {
     "picture_of": "{name}, as it was sent",
     "confidence": "Confidence: {percent}",
     "cannot_tell": "Cannot tell",
-    "cannot_tell_why": "The likeliest class, {label}, has a confidence of {percent}. Below {threshold} this model does"
-    " not count as sure.",
-    "cannot_tell_short": "The likeliest class, {label}, has a confidence of {percent}: too little for this model to"
-    " count as sure.",
+    "cannot_tell_why": "The likeliest class, {label}, has a confidence of {percent}. Below {threshold} this model does not count as sure.",
+    "cannot_tell_short": "The likeliest class, {label}, has a confidence of {percent}: too little for this model to count as sure.",
     "threshold": "The line marks {threshold}: the model counts as sure from there on.",
     "next_likeliest": "Next likeliest",
     "likeliest": "Likeliest",
@@ -42,10 +40,8 @@ ENGLISH: Mapping[str, str] = {
     # what can go wrong
     "unreachable": "The service does not answer",
     "unreachable_why": "Nobody answers at {url}. The page looks again every few seconds.",
-    "unreachable_image": "Nobody answers at {url}.",
     "unexpected": "Not an answer of this service",
     "unexpected_why": "What answers at {url} does not speak Rótulo's language. Is the address right?",
-    "refused": "The service refused",
     "refused_why": "Status {status}: {title}",
     "retry_after": "It asks to come back in {seconds}.",
     "request_id": "Request id: {request_id}",
@@ -72,13 +68,11 @@ ENGLISH: Mapping[str, str] = {
     "deadline-exceeded": "The answer would have come too late",
     "internal-error": "A fault of the service",
     # live
-    "live_intro": "The whole service, all callers. Read from /metrics every {seconds}; the last {minutes} are shown.",
+    "live_intro": "The whole service, all callers. Read from /metrics every {seconds}; the last {minutes} minutes are shown.",
     "live_waiting": "Measuring. The first figures need two readings.",
     "live_gone": "The service does not answer at {url}. The figures go on when it is there again.",
-    "live_refused": "The service does not show its metrics: {title}.",
     "images_per_second": "Images a second",
-    "requests_per_second": "Requests a second",
-    "failures": "Not answered, a second",
+    "failures": "Errors a second",
     "p50": "Latency, median",
     "p99": "Latency, 99th percentile",
     "p99_short": "99th percentile",
@@ -93,13 +87,10 @@ ENGLISH: Mapping[str, str] = {
     "seconds_ago": "seconds ago",
     "milliseconds": "milliseconds",
     "from_buckets": "Latencies are estimated from the buckets of a histogram: read them as orders of magnitude.",
-    "at_least": "≥ {value}",
     "none": "–",
-    "no_batches": "No batches in this time.",
     # the model
     "version": "Version",
     "engine": "Engine and precision",
-    "engine_why": "{reason}",
     "accuracy": "Accuracy",
     "accuracy_help": "The share of images that the likeliest class was right for.",
     "calibration_error": "Calibration error",
@@ -118,9 +109,7 @@ ENGLISH: Mapping[str, str] = {
     "measured_validation": "Measured on {images} validation images, with the weights as stored.",
     "not_measured": "This artifact carries no measurement.",
     "classes": "Classes",
-    "class": "Class",
-    "class_accuracy": "Accuracy",
-    "no_classes_measured": "Not measured class by class.",
+    "classes_measured": "Accuracy class by class",
 }
 
 PORTUGUESE: Mapping[str, str] = {
@@ -148,10 +137,8 @@ PORTUGUESE: Mapping[str, str] = {
     "picture_of": "{name}, como foi enviada",
     "confidence": "Confiança: {percent}",
     "cannot_tell": "Não dá para dizer",
-    "cannot_tell_why": "A classe mais provável, {label}, tem confiança de {percent}. Abaixo de {threshold} este modelo"
-    " não conta como seguro.",
-    "cannot_tell_short": "A classe mais provável, {label}, tem confiança de {percent}: pouco para este modelo contar"
-    " como seguro.",
+    "cannot_tell_why": "A classe mais provável, {label}, tem confiança de {percent}. Abaixo de {threshold} este modelo não conta como seguro.",
+    "cannot_tell_short": "A classe mais provável, {label}, tem confiança de {percent}: pouco para este modelo contar como seguro.",
     "threshold": "A linha marca {threshold}: a partir daí o modelo conta como seguro.",
     "next_likeliest": "As próximas mais prováveis",
     "likeliest": "As mais prováveis",
@@ -160,10 +147,8 @@ PORTUGUESE: Mapping[str, str] = {
     # what can go wrong
     "unreachable": "O serviço não responde",
     "unreachable_why": "Ninguém responde em {url}. A página tenta de novo a cada poucos segundos.",
-    "unreachable_image": "Ninguém responde em {url}.",
     "unexpected": "Não é uma resposta deste serviço",
     "unexpected_why": "O que responde em {url} não fala a língua do Rótulo. O endereço está certo?",
-    "refused": "O serviço recusou",
     "refused_why": "Status {status}: {title}",
     "retry_after": "Ele pede para voltar em {seconds}.",
     "request_id": "Id da requisição: {request_id}",
@@ -190,14 +175,11 @@ PORTUGUESE: Mapping[str, str] = {
     "deadline-exceeded": "A resposta teria chegado tarde demais",
     "internal-error": "Uma falha do serviço",
     # live
-    "live_intro": "O serviço inteiro, todos os clientes. Lido de /metrics a cada {seconds}; mostram-se os últimos"
-    " {minutes}.",
+    "live_intro": "O serviço inteiro, todos os clientes. Lido de /metrics a cada {seconds}; mostram-se os últimos {minutes} minutos.",
     "live_waiting": "Medindo. Os primeiros números precisam de duas leituras.",
     "live_gone": "O serviço não responde em {url}. Os números continuam quando ele voltar.",
-    "live_refused": "O serviço não mostra suas métricas: {title}.",
     "images_per_second": "Imagens por segundo",
-    "requests_per_second": "Requisições por segundo",
-    "failures": "Sem resposta, por segundo",
+    "failures": "Erros por segundo",
     "p50": "Latência, mediana",
     "p99": "Latência, percentil 99",
     "p99_short": "percentil 99",
@@ -212,13 +194,10 @@ PORTUGUESE: Mapping[str, str] = {
     "seconds_ago": "segundos atrás",
     "milliseconds": "milissegundos",
     "from_buckets": "As latências são estimadas pelas faixas de um histograma: leia-as como ordens de grandeza.",
-    "at_least": "≥ {value}",
     "none": "–",
-    "no_batches": "Nenhum lote neste tempo.",
     # the model
     "version": "Versão",
     "engine": "Motor e precisão",
-    "engine_why": "{reason}",
     "accuracy": "Acurácia",
     "accuracy_help": "A parte das imagens em que a classe mais provável estava certa.",
     "calibration_error": "Erro de calibração",
@@ -237,9 +216,7 @@ PORTUGUESE: Mapping[str, str] = {
     "measured_validation": "Medido em {images} imagens de validação, com os pesos como guardados.",
     "not_measured": "Este artefato não traz nenhuma medição.",
     "classes": "Classes",
-    "class": "Classe",
-    "class_accuracy": "Acurácia",
-    "no_classes_measured": "Não medido classe por classe.",
+    "classes_measured": "Acurácia classe por classe",
 }
 
 
