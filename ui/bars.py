@@ -19,7 +19,7 @@ def answer_html(answer: Answer, threshold: float | None, language: Language) -> 
         _cannot_tell(answer, threshold, language) if answer.uncertain else _label(answer, language),
         _bar(answer.confidence, threshold, answer.uncertain),
     ]
-    if threshold:
+    if threshold and not answer.uncertain:
         marked = language("threshold", threshold=exact_percent(threshold, language))
         parts.append(f'<p class="rotulo-small">{escape(marked)}</p>')
     rest = answer.top if answer.uncertain else answer.top[1:]

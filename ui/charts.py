@@ -9,8 +9,9 @@ import altair as alt
 from ui.live import Interval, summed
 from ui.words import Language
 
-HEIGHT_PX = 220
+HEIGHT_PX = 260
 COLOURS = ("#1f8a8a", "#b7791f")
+POINT = alt.OverlayMarkDef(size=16)  # one between two gaps has no line
 
 
 def throughput(intervals: Sequence[Interval], language: Language) -> alt.Chart:
@@ -18,7 +19,7 @@ def throughput(intervals: Sequence[Interval], language: Language) -> alt.Chart:
     rows = [{"ago": ago, "rate": each.images_per_second} for ago, each in _timed(intervals)]
     return (
         alt.Chart(alt.Data(values=rows), height=HEIGHT_PX)
-        .mark_line(color=COLOURS[0], point=_points(intervals))
+        .mark_line(color=COLOURS[0], point=POINT)
         .encode(x=_time(language), y=_count("rate:Q", language("images_per_second")))
     )
 
@@ -33,10 +34,12 @@ def latency(intervals: Sequence[Interval], language: Language) -> alt.Chart:
         for value in [getattr(each, field)]
     ]
     series, domain = "series:N", list(names.values())
-    legend = alt.Legend(title=None, orient="top", symbolSize=400, symbolStrokeWidth=2)
+    legend = alt.Legend(
+        title=None, orient="top", offset=4, symbolType="stroke", symbolSize=400, symbolStrokeWidth=2
+    )
     return (
         alt.Chart(alt.Data(values=rows), height=HEIGHT_PX)
-        .mark_line(point=_points(intervals))
+        .mark_line(point=POINT)
         .encode(
             x=_time(language),
             y=_count("ms:Q", language("milliseconds")),
@@ -66,15 +69,10 @@ def _timed(intervals: Sequence[Interval]) -> list[tuple[float, Interval]]:
     return [(each.ended_at - intervals[-1].ended_at, each) for each in intervals]
 
 
-def _points(intervals: Sequence[Interval]) -> bool:
-    """A line of few points is easily missed."""
-    return len(intervals) < 10
-
-
 def _time(language: Language) -> alt.X:
     axis = alt.Axis(labelExpr="format(abs(datum.value), 'd')", tickMinStep=1, tickCount=5, grid=False)
     return alt.X("ago:Q", title=language("seconds_ago"), axis=axis)
 
 
 def _count(field: str, title: str) -> alt.Y:
-    return alt.Y(field, title=title, scale=alt.Scale(domainMin=0), axis=alt.Axis(tickCount=4))
+    return alt.Y(field, title=title, scale=alt.Scale(domainMin=0), axis=alt.Axis(tickCount=4, format=",.3~f"))

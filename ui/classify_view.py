@@ -31,12 +31,11 @@ def classify_view(client: ServiceClient, model: Model, language: Language) -> No
     _summary(outcomes, language)
     if answers.any_retryable():
         st.button(language("try_again"), icon=":material/refresh:", on_click=answers.forget_retryable)
-    for row in range(0, len(pictures), 2):
-        for column, picture, outcome in zip(
-            st.columns(2), pictures[row : row + 2], outcomes[row : row + 2], strict=False
-        ):
-            with column:
-                _card(client, model, picture, outcome, language)
+    for place, (picture, outcome) in enumerate(zip(pictures, outcomes, strict=True)):
+        if place % 2 == 0:
+            columns = st.columns(2)
+        with columns[place % 2].container(border=True, key=f"card-{place}"):
+            _card(client, model, picture, outcome, language)
 
 
 def show_problem(error: ClientError, url: str, language: Language) -> None:
@@ -88,12 +87,11 @@ def _summary(outcomes: Sequence[Outcome], language: Language) -> None:
 def _card(
     client: ServiceClient, model: Model, picture: Picture, outcome: Outcome, language: Language
 ) -> None:
-    with st.container(border=True):
-        st.html(f'<p class="rotulo-name">{escape(picture.name)}</p>')
-        if isinstance(outcome.result, Answer):
-            _answer(outcome.result, model, picture.name, outcome.preview, language)
-        else:
-            show_problem(outcome.result, client.url, language)
+    st.html(f'<p class="rotulo-name">{escape(picture.name)}</p>')
+    if isinstance(outcome.result, Answer):
+        _answer(outcome.result, model, picture.name, outcome.preview, language)
+    else:
+        show_problem(outcome.result, client.url, language)
 
 
 def _answer(answer: Answer, model: Model, name: str, preview: bytes | None, language: Language) -> None:
@@ -102,9 +100,8 @@ def _answer(answer: Answer, model: Model, name: str, preview: bytes | None, lang
         left.image(preview, width="stretch", alt=language("picture_of", name=name))
     same = (answer.model, answer.version) == (model.name, model.version)
     right.html(answer_html(answer, model.calibration.uncertain_below if same else None, language))
-    lines = [language("answered_by", model=answer.model, version=answer.version)]
-    if answer.timing is not None:
-        lines.insert(0, _timing(answer.timing, language))
+    lines = [_timing(answer.timing, language)] if answer.timing else []
+    lines.append(language("answered_by", model=answer.model, version=answer.version))
     st.html("".join(f'<p class="rotulo-timing">{escape(line)}</p>' for line in lines))
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 from ui import charts, live
 from ui.classify_view import show_problem
 from ui.client import ClientError, ServiceClient, Unreachable
-from ui.formats import duration, number
+from ui.formats import duration, number, seconds
 from ui.live import History, Interval
 from ui.words import Language
 
@@ -33,7 +33,10 @@ def live_view(client: ServiceClient, language: Language) -> None:
         st.info(language("live_waiting"), icon=":material/hourglass_empty:")
         return
     _figures(history.intervals[-1], language)
-    _charts(list(history.intervals), language)
+    if any(interval.requests_per_second for interval in history.intervals):
+        _charts(list(history.intervals), language)
+    else:
+        st.info(language("no_traffic"), icon=":material/hourglass_empty:")
     _notes(language)
 
 
@@ -46,9 +49,9 @@ def _figures(last: Interval, language: Language) -> None:
         "in_line": number(last.waiting, language),
         "failures": number(last.failures_per_second, language, 1),
     }
-    for row in (list(figures.items())[:3], list(figures.items())[3:]):
-        for column, (key, value) in zip(st.columns(3), row, strict=True):
-            column.metric(language(key), value, border=True)
+    columns = st.container(key="figures-live").columns(len(figures))
+    for column, (key, value) in zip(columns, figures.items(), strict=True):
+        column.metric(language(key), value, border=True)
 
 
 def _charts(intervals: list[Interval], language: Language) -> None:
@@ -64,7 +67,7 @@ def _charts(intervals: list[Interval], language: Language) -> None:
 
 def _notes(language: Language) -> None:
     shown = {
-        "seconds": duration(EVERY_SECONDS * 1000, language),
+        "seconds": seconds(EVERY_SECONDS, language),
         "minutes": number(EVERY_SECONDS * SHOWN / 60, language),
     }
     st.caption(f"{language('live_intro', **shown)} {language('from_buckets')}")

@@ -19,7 +19,7 @@ def model_view(client: ServiceClient, name: str, language: Language) -> None:
     except ClientError as error:
         show_problem(error, client.url, language)
         return
-    st.subheader(plain(model.name))
+    st.subheader(plain(model.name), anchor=False)
     split = "test" if model.measured("test") else "validation"
     measured = model.measured(split)
     if measured is None:
@@ -40,7 +40,8 @@ def _measured(measured: Measured, split: str, language: Language) -> None:
         "coverage": measured.coverage,
         "precision": measured.precision,
     }
-    for column, (key, share) in zip(st.columns(4), figures.items(), strict=True):
+    columns = st.container(key="figures-measured").columns(4)
+    for column, (key, share) in zip(columns, figures.items(), strict=True):
         value = language("none") if share is None else exact_percent(share, language)
         column.metric(language(key), value, help=language(f"{key}_help"), border=True)
     if measured.images is not None:

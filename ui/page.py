@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from pathlib import Path
 
 import streamlit as st
+from streamlit.elements.lib.mutable_tab_container import TabContainer
 
 from ui.classify_view import classify_view, show_problem
 from ui.client import ClientError, Model, ServiceClient
@@ -14,15 +16,16 @@ from ui.model_view import model_view
 from ui.settings import read_settings
 from ui.words import LANGUAGES, Language, preferred
 
-HERE = Path(__file__).parent
+ICON = Path(__file__).parent / "icon.svg"
+STYLE = Path(__file__).parent / "page.css"
 LOOK_AGAIN_SECONDS = 3
 VIEWS = ("classify", "live", "model")
 
 
 def page() -> None:
     """The service may be gone at any time: what was known of it stays, and a box says so."""
-    st.set_page_config("Rótulo", (HERE / "icon.svg").read_text(), layout="wide")
-    st.html(HERE / "page.css")
+    st.set_page_config("Rótulo", ICON.read_text(), layout="wide")
+    st.html(STYLE)
     client = _client()
     language = _header()
     models = _models(client, language)
@@ -49,7 +52,7 @@ def _client() -> ServiceClient:
 
 def _header() -> Language:
     left, right = st.columns([3, 1], vertical_alignment="center")
-    with right:
+    with right.container(horizontal_alignment="right"):
         code = st.segmented_control(
             "Language / Idioma",
             list(LANGUAGES),
@@ -61,12 +64,18 @@ def _header() -> Language:
             bind="query-params",
         )
     language = LANGUAGES[code]
-    left.html(f'<h1 class="rotulo-title">Rótulo</h1><p class="rotulo-tagline">{language("tagline")}</p>')
-    # For screen readers and hyphenation; a constant of our own, not anybody's input.
-    st.html(
-        f"<script>document.documentElement.lang = '{language.tag}'</script>", unsafe_allow_javascript=True
+    left.html(
+        f'<div class="rotulo-header"><img src="data:image/svg+xml;base64,{_icon()}" alt="">'
+        f"<div><h1>Rótulo</h1><p>{language('tagline')}</p></div></div>"
     )
+    # For screen readers and hyphenation; a constant of our own, not anybody's input.
+    script = f"<script>document.documentElement.lang = '{language.tag}'</script>"
+    st.html(script, unsafe_allow_javascript=True)
     return language
+
+
+def _icon() -> str:
+    return base64.b64encode(ICON.read_bytes()).decode()
 
 
 def _models(client: ServiceClient, language: Language) -> list[Model]:
@@ -99,14 +108,14 @@ def _choose(models: list[Model], language: Language) -> Model:
         return by_name[st.selectbox(language("model"), list(by_name), key="model")]
 
 
-def _tabs(language: Language) -> dict[str, st.delta_generator.DeltaGenerator]:
+def _tabs(language: Language) -> dict[str, TabContainer]:
     """A change of language keeps the open tab, though its name changes."""
-    names = [language(f"tab_{view}") for view in VIEWS]
-    shown = st.session_state.setdefault("view", VIEWS[0])
-    tabs = st.tabs(names, default=names[VIEWS.index(shown)], key=f"tabs-{language.tag}", on_change="rerun")
-    by_view = dict(zip(VIEWS, tabs, strict=True))
-    st.session_state.view = next((view for view, tab in by_view.items() if tab.open), VIEWS[0])
-    return by_view
+    names = {view: language(f"tab_{view}") for view in VIEWS}
+    key = f"tabs-{language.tag}"
+    st.session_state.setdefault(key, names[st.session_state.get("view", VIEWS[0])])
+    tabs = dict(zip(VIEWS, st.tabs(list(names.values()), key=key, on_change="rerun"), strict=True))
+    st.session_state.view = next((view for view, tab in tabs.items() if tab.open), VIEWS[0])
+    return tabs
 
 
 page()

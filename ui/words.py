@@ -30,7 +30,7 @@ ENGLISH: Mapping[str, str] = {
     "picture_of": "{name}, as it was sent",
     "confidence": "Confidence: {percent}",
     "cannot_tell": "Cannot tell",
-    "cannot_tell_why": "The likeliest class, {label}, has a confidence of {percent}. Below {threshold} this model does not count as sure.",
+    "cannot_tell_why": "The likeliest class, {label}, has a confidence of {percent}. Below {threshold}, the line, this model does not count as sure.",
     "cannot_tell_short": "The likeliest class, {label}, has a confidence of {percent}: too little for this model to count as sure.",
     "threshold": "The line marks {threshold}: the model counts as sure from there on.",
     "next_likeliest": "Next likeliest",
@@ -88,6 +88,7 @@ ENGLISH: Mapping[str, str] = {
     "milliseconds": "milliseconds",
     "from_buckets": "Latencies are estimated from the buckets of a histogram: read them as orders of magnitude.",
     "none": "–",
+    "no_traffic": "Nothing was asked in this time.",
     # the model
     "version": "Version",
     "engine": "Engine and precision",
@@ -137,7 +138,7 @@ PORTUGUESE: Mapping[str, str] = {
     "picture_of": "{name}, como foi enviada",
     "confidence": "Confiança: {percent}",
     "cannot_tell": "Não dá para dizer",
-    "cannot_tell_why": "A classe mais provável, {label}, tem confiança de {percent}. Abaixo de {threshold} este modelo não conta como seguro.",
+    "cannot_tell_why": "A classe mais provável, {label}, tem confiança de {percent}. Abaixo de {threshold}, a linha, este modelo não conta como seguro.",
     "cannot_tell_short": "A classe mais provável, {label}, tem confiança de {percent}: pouco para este modelo contar como seguro.",
     "threshold": "A linha marca {threshold}: a partir daí o modelo conta como seguro.",
     "next_likeliest": "As próximas mais prováveis",
@@ -195,6 +196,7 @@ PORTUGUESE: Mapping[str, str] = {
     "milliseconds": "milissegundos",
     "from_buckets": "As latências são estimadas pelas faixas de um histograma: leia-as como ordens de grandeza.",
     "none": "–",
+    "no_traffic": "Nada foi pedido neste tempo.",
     # the model
     "version": "Versão",
     "engine": "Motor e precisão",

@@ -78,14 +78,16 @@ class Page:
         self.wait_for_element("[data-testid=stFileUploaderDropzoneInput]")
 
     def upload(self, *files: Path) -> None:
-        self.wait_for_element("[data-testid=stFileUploaderDropzoneInput]").send_keys("\n".join(map(str, files)))
+        self.wait_for_element("[data-testid=stFileUploaderDropzoneInput]").send_keys(
+            "\n".join(map(str, files))
+        )
 
     def click(self, text: str) -> None:
         """The button, tab or switch with this text."""
         path = f"//*[self::button or self::label or @role='tab'][normalize-space()={text!r}]"
-        self._wait(lambda browser: [each for each in browser.find_elements(By.XPATH, path) if each.is_displayed()])[
-            0
-        ].click()
+        self._wait(
+            lambda browser: [each for each in browser.find_elements(By.XPATH, path) if each.is_displayed()]
+        )[0].click()
 
     def wait_for(self, text: str) -> str:
         """Until the page shows it; everything it shows then."""
