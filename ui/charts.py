@@ -17,11 +17,12 @@ POINT = alt.OverlayMarkDef(size=16)  # one between two gaps has no line
 def throughput(intervals: Sequence[Interval], language: Language) -> alt.Chart:
     """Images a second over the time shown."""
     rows = [{"ago": ago, "rate": each.images_per_second} for ago, each in _timed(intervals)]
-    return (
+    chart: alt.Chart = (
         alt.Chart(alt.Data(values=rows), height=HEIGHT_PX)
         .mark_line(color=COLOURS[0], point=POINT)
         .encode(x=_time(language), y=_count("rate:Q", language("images_per_second")))
     )
+    return chart
 
 
 def latency(intervals: Sequence[Interval], language: Language) -> alt.Chart:
@@ -37,7 +38,7 @@ def latency(intervals: Sequence[Interval], language: Language) -> alt.Chart:
     legend = alt.Legend(
         title=None, orient="top", offset=4, symbolType="stroke", symbolSize=400, symbolStrokeWidth=2
     )
-    return (
+    chart: alt.Chart = (
         alt.Chart(alt.Data(values=rows), height=HEIGHT_PX)
         .mark_line(point=POINT)
         .encode(
@@ -47,6 +48,7 @@ def latency(intervals: Sequence[Interval], language: Language) -> alt.Chart:
             strokeDash=alt.StrokeDash(series, scale=alt.Scale(domain=domain, range=[[1, 0], [5, 3]])),
         )
     )
+    return chart
 
 
 def batch_sizes(intervals: Sequence[Interval], language: Language) -> alt.Chart:
@@ -54,7 +56,7 @@ def batch_sizes(intervals: Sequence[Interval], language: Language) -> alt.Chart:
     bars = summed(intervals)
     rows = [{"images": sizes, "batches": batches} for sizes, batches in bars]
     order = [sizes for sizes, _ in bars]
-    return (
+    chart: alt.Chart = (
         alt.Chart(alt.Data(values=rows), height=HEIGHT_PX)
         .mark_bar(color=COLOURS[0])
         .encode(
@@ -62,6 +64,7 @@ def batch_sizes(intervals: Sequence[Interval], language: Language) -> alt.Chart:
             y=_count("batches:Q", language("batches_count")),
         )
     )
+    return chart
 
 
 def _timed(intervals: Sequence[Interval]) -> list[tuple[float, Interval]]:

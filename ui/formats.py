@@ -45,4 +45,4 @@ def seconds(value: float, language: Language) -> str:
 def number(value: float, language: Language, digits: int = 0) -> str:
     """10000 -> "10,000" or "10.000"."""
     plain = f"{value:,.{digits}f}"
-    return plain.translate(str.maketrans({",": language.thousands, ".": language.decimal}))
+    return plain.translate(str.maketrans(",.", language.thousands + language.decimal))

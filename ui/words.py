@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 ENGLISH: Mapping[str, str] = {
     "tagline": "Image classifiers that say how sure they are, and mean it.",
-    "about": "Rótulo classifies images. This page asks the service over HTTP, as any other client does.",
-    "language": "Language",
     "model": "Model",
     "tab_classify": "Classify",
     "tab_live": "Live",
@@ -115,8 +113,6 @@ ENGLISH: Mapping[str, str] = {
 
 PORTUGUESE: Mapping[str, str] = {
     "tagline": "Classificadores de imagens que dizem quanta certeza têm, e dizem a verdade.",
-    "about": "Rótulo classifica imagens. Esta página consulta o serviço por HTTP, como qualquer outro cliente.",
-    "language": "Idioma",
     "model": "Modelo",
     "tab_classify": "Classificar",
     "tab_live": "Ao vivo",

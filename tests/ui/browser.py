@@ -6,13 +6,16 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service as Driver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -73,7 +76,7 @@ class Page:
         self.browser = browser
         self.url = url
 
-    def open(self, query: str = "?language=en") -> None:
+    def open(self, query: str) -> None:
         self.browser.get(self.url + "/" + query)
         self.wait_for_element("[data-testid=stFileUploaderDropzoneInput]")
 
@@ -85,33 +88,90 @@ class Page:
     def click(self, text: str) -> None:
         """The button, tab or switch with this text."""
         path = f"//*[self::button or self::label or @role='tab'][normalize-space()={text!r}]"
-        self._wait(
-            lambda browser: [each for each in browser.find_elements(By.XPATH, path) if each.is_displayed()]
-        )[0].click()
+
+        def clicked(browser: WebDriver) -> bool:
+            shown = [each for each in browser.find_elements(By.XPATH, path) if each.is_displayed()]
+            if shown:
+                shown[0].click()
+            return bool(shown)
+
+        # The page may be drawn anew between the finding and the click.
+        self._waiter(StaleElementReferenceException).until(clicked, text)
 
     def wait_for(self, text: str) -> str:
         """Until the page shows it; everything it shows then."""
-        return self._wait(lambda _: text in self.text() and self.text(), text)
+
+        def shown(_: WebDriver) -> str:
+            found = self.text()
+            return found if text in found else ""
+
+        return self._waiter().until(shown, f"{text!r} is not shown")
 
     def wait_until_gone(self, text: str) -> None:
-        self._wait(lambda _: text not in self.text(), f"no {text}")
+        self._waiter().until(lambda _: text not in self.text(), f"{text!r} is still shown")
 
     def wait_for_element(self, selector: str) -> WebElement:
-        return self._wait(lambda browser: browser.find_elements(By.CSS_SELECTOR, selector), selector)[0]
+        found = self._waiter().until(
+            lambda browser: browser.find_elements(By.CSS_SELECTOR, selector), selector
+        )
+        return found[0]
+
+    def wait_for_cards(self, count: int) -> list[str]:
+        """Until there are so many images' cards, each drawn to its end; what each says."""
+
+        def drawn(_: WebDriver) -> list[str]:
+            cards = self._texts("[class*=st-key-card]")
+            return cards if len(cards) == count and self._idle() else []
+
+        return self._waiter(StaleElementReferenceException).until(drawn, f"{count} cards")
+
+    def figures(self) -> dict[str, str]:
+        """What the boxes with one figure say, by their names."""
+        boxes = (text.split("\n") for text in self._texts("[data-testid=stMetric]"))
+        return {box[0]: box[-1] for box in boxes}
 
     def text(self) -> str:
-        return str(self.browser.execute_script("return document.body.innerText"))  # type: ignore[no-untyped-call]
+        return str(self._run("return document.body.innerText"))
 
-    def cards(self) -> Sequence[str]:
-        """What each image's card says."""
-        cards = self.browser.find_elements(By.CSS_SELECTOR, "[class*=st-key-card]")
-        return [card.text for card in cards]
+    def language(self) -> str:
+        """What screen readers are told."""
+        return str(self._run("return document.documentElement.lang"))
 
-    def screenshot(self, path: Path, width: int, dark: bool) -> None:
-        """The whole page, as tall as it is."""
-        scheme = {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
-        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
-        ...
+    def addresses(self) -> list[str]:
+        """Of everything that the browser fetched."""
+        found = self._run("return performance.getEntriesByType('resource').map(entry => entry.name)")
+        return [str(address) for address in found]
 
-    def _wait(self, condition, what: str = ""):
-        return WebDriverWait(self.browser, PATIENCE_SECONDS, poll_frequency=0.1).until(condition, what)
+    def look(self, width_px: int, *, dark: bool) -> None:
+        """A window so wide, and the colours that the person's system asks for."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        size = {"width": width_px, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        self._tell("Emulation.setEmulatedMedia", {"features": [scheme]})
+        self._tell("Emulation.setDeviceMetricsOverride", size)
+
+    def wait_for_background(self, colour: str) -> None:
+        """Until this colour, as CSS says it, is behind everything."""
+        script = "return getComputedStyle(document.querySelector('.stApp')).backgroundColor"
+        self._waiter().until(lambda _: self._run(script) == colour, colour)
+
+    def widths_px(self) -> tuple[int, int]:
+        """Of what is on the page, and of the window."""
+        found = self._run("return [document.documentElement.scrollWidth, window.innerWidth]")
+        return int(found[0]), int(found[1])
+
+    def _texts(self, selector: str) -> list[str]:
+        return [element.text for element in self.browser.find_elements(By.CSS_SELECTOR, selector)]
+
+    def _idle(self) -> bool:
+        return bool(
+            self._run("return !document.querySelector('[data-test-script-state=running], [data-stale=true]')")
+        )
+
+    def _run(self, script: str) -> Any:
+        return self.browser.execute_script(script)  # type: ignore[no-untyped-call]
+
+    def _tell(self, command: str, parameters: dict[str, Any]) -> None:
+        self.browser.execute_cdp_cmd(command, parameters)
+
+    def _waiter(self, *ignored: type[Exception]) -> WebDriverWait[WebDriver]:
+        return WebDriverWait(self.browser, PATIENCE_SECONDS, poll_frequency=0.1, ignored_exceptions=ignored)
