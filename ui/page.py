@@ -98,6 +98,8 @@ def _look_again(client: ServiceClient) -> None:
         client.models()
     except ClientError:
         return
+    if "answers" in st.session_state:
+        st.session_state.answers.forget_retryable()
     st.rerun()
 
 

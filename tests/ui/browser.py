@@ -149,6 +149,11 @@ class Page:
         self._tell("Emulation.setEmulatedMedia", {"features": [scheme]})
         self._tell("Emulation.setDeviceMetricsOverride", size)
 
+    def wait_for_camera(self) -> None:
+        """Until its picture moves."""
+        script = "const video = document.querySelector('video'); return video?.readyState === 4"
+        self._waiter().until(lambda _: self._run(script), "no picture of the camera")
+
     def wait_for_background(self, colour: str) -> None:
         """Until this colour, as CSS says it, is behind everything."""
         script = "return getComputedStyle(document.querySelector('.stApp')).backgroundColor"
@@ -168,7 +173,7 @@ class Page:
         )
 
     def _run(self, script: str) -> Any:
-        return self.browser.execute_script(script)  # type: ignore[no-untyped-call]
+        return self.browser.execute_script(script)
 
     def _tell(self, command: str, parameters: dict[str, Any]) -> None:
         self.browser.execute_cdp_cmd(command, parameters)

@@ -99,6 +99,7 @@ def test_a_sample_is_one_click_away(page: Page) -> None:
 
 def test_a_photo_of_the_camera_is_answered(page: Page) -> None:
     page.click("Use the camera")
+    page.wait_for_camera()
     page.click("Take Photo")
     (card,) = page.wait_for_cards(1)
     assert card.startswith("Photo\n")
@@ -125,7 +126,7 @@ def test_the_model_says_what_it_is_and_how_well_it_does(page: Page) -> None:
     page.click("The model")
     text = page.wait_for("Accuracy class by class")
     figures = page.figures()
-    assert (figures["Accuracy"], figures["Calibration error"]) == ("89.7\u00a0%", "1.6\u00a0%")
+    assert (figures["Accuracy"], figures["Calibration error"]) == ("89.7 %", "1.6 %")
     assert "Measured on 10,000 test images" in text
     assert "airplane" in text
 

@@ -69,9 +69,9 @@ def test_the_page_and_its_service_start_and_end_together(number: signal.Signals)
     variables = {"ROTULO_API_KEY": "a-key-for-the-page", "ROTULO_URL": "http://127.0.0.1:1"}
     flags = ("--port", str(page), "--with-service", str(service))
     with listening(*flags, ports={page, service}, **variables) as process:
-        with urllib.request.urlopen(f"http://127.0.0.1:{service}/readyz") as answer:  # noqa: S310
+        with urllib.request.urlopen(f"http://127.0.0.1:{service}/readyz") as answer:
             assert answer.status == 200
-        with urllib.request.urlopen(f"http://127.0.0.1:{page}/") as answer:  # noqa: S310
+        with urllib.request.urlopen(f"http://127.0.0.1:{page}/") as answer:
             assert b"<html" in answer.read()
         process.send_signal(number)
         assert process.wait(ENDED_SECONDS) == 0
