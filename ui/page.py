@@ -57,11 +57,10 @@ def _header() -> Language:
             "Language / Idioma",
             list(LANGUAGES),
             required=True,
-            default=preferred(st.context.locale),
+            default=_first_language(),
             format_func=lambda code: LANGUAGES[code].name,
             key="language",
             label_visibility="collapsed",
-            bind="query-params",
         )
     language = LANGUAGES[code]
     left.html(
@@ -72,6 +71,12 @@ def _header() -> Language:
     script = f"<script>document.documentElement.lang = '{language.tag}'</script>"
     st.html(script, unsafe_allow_javascript=True)
     return language
+
+
+def _first_language() -> str:
+    """As the address says, or else the browser."""
+    asked = st.query_params.get("language")
+    return asked if asked in LANGUAGES else preferred(st.context.locale)
 
 
 def _icon() -> str:

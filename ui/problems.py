@@ -48,5 +48,5 @@ def _refused(error: Refused, language: Language) -> Problem:
 
 
 def plain(text: str) -> str:
-    """Text as Markdown that shows just that text: file names and details are other people's."""
+    """Text as Markdown that shows just that text, since it is other people's; an address becomes a link."""
     return _MARKDOWN.sub(r"\\\1", text)

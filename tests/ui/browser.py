@@ -32,6 +32,7 @@ FLAGS = (
     "--use-fake-device-for-media-stream",
 )
 PATIENCE_SECONDS = 60
+CARD = "[class*=st-key-card]"
 
 
 @contextmanager
@@ -120,8 +121,8 @@ class Page:
         """Until there are so many images' cards, each drawn to its end; what each says."""
 
         def drawn(_: WebDriver) -> list[str]:
-            cards = self._texts("[class*=st-key-card]")
-            return cards if len(cards) == count and self._idle() else []
+            done = self._texts(f"{CARD}:has(.rotulo-timing, [data-testid=stAlert])")
+            return done if len(done) == count and self._idle() else []
 
         return self._waiter(StaleElementReferenceException).until(drawn, f"{count} cards")
 

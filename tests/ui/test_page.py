@@ -122,6 +122,12 @@ def test_the_page_speaks_portuguese_and_keeps_what_was_chosen(page: Page) -> Non
     assert page.language() == "pt-BR"
 
 
+@pytest.mark.parametrize(("query", "words"), [("?language=pt", "O modelo"), ("?language=xx", "The model")])
+def test_the_address_may_name_the_language(page: Page, query: str, words: str) -> None:
+    page.open(query)
+    assert page.wait_for(words)
+
+
 def test_the_model_says_what_it_is_and_how_well_it_does(page: Page) -> None:
     page.click("The model")
     text = page.wait_for("Accuracy class by class")
