@@ -5,10 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: serve setup test check train bench load torture
+.PHONY: serve setup test check train bench load torture ui
 
 serve: $(VENV)/.serving ## serve the shipped models on 127.0.0.1:$(PORT)
 	$(BIN)/python -m service --port $(PORT)
+
+ui: $(VENV)/.ui ## the page on 127.0.0.1:8501, and the service that it asks on $(PORT); Ctrl-C ends both
+	$(BIN)/python -m ui --with-service $(PORT)
 
 setup: $(VENV)/.development ## everything a developer needs
 
@@ -39,6 +42,10 @@ $(VENV)/.serving: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable .
 	touch $@
 
+$(VENV)/.ui: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[ui]'
+	touch $@ $(VENV)/.serving
+
 $(VENV)/.development: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[dev]'
-	touch $@ $(VENV)/.serving
+	touch $@ $(VENV)/.serving $(VENV)/.ui

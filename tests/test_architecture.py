@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = {"batching", "models", "train", "service", "loadtest"}
+PACKAGES = {"batching", "models", "train", "service", "loadtest", "ui"}
 ALLOWED = {
     "batching": set[str](),
     "models": set[str](),
     "train": {"models"},
     "service": {"batching", "models"},
     "loadtest": set[str](),
+    "ui": set[str](),
 }
 # The forecast runs the service's own policy under a simulated clock.
 EXCEPTIONS = {("loadtest/plan.py", "batching")}
@@ -54,6 +55,11 @@ def test_models_know_nothing_of_http_and_the_service_nothing_of_training() -> No
     web = {"fastapi", "flask", "starlette", "uvicorn", "asgiref", "asyncio"}
     for path in sources("models"):
         assert not set(imported(path)) & web, path
+
+
+def test_the_page_s_streamlit_is_only_in_its_shell() -> None:
+    shell = {path.name for path in sources("ui") if "streamlit" in set(imported(path))}
+    assert shell == {"page.py", "classify_view.py", "live_view.py", "model_view.py"}
 
 
 def test_settings_are_read_in_one_place() -> None:

@@ -1,0 +1,67 @@
+"""The two languages say the same things."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from string import Formatter
+
+import pytest
+
+from service.errors import INTERNAL_ERROR, PROBLEMS
+from ui import words
+from ui.pictures import samples
+from ui.words import ENGLISH, PORTUGUESE, preferred
+
+SOURCES = "\n".join(
+    path.read_text() for path in Path(words.__file__).parent.glob("*.py") if path.stem != "words"
+)
+KINDS = {problem.kind for problem in (*PROBLEMS.values(), INTERNAL_ERROR)}
+
+
+def placeholders(text: str) -> set[str | None]:
+    return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
+
+
+def test_both_languages_have_the_same_keys_in_the_same_order() -> None:
+    assert list(ENGLISH) == list(PORTUGUESE)
+
+
+@pytest.mark.parametrize("key", ENGLISH)
+def test_both_languages_leave_room_for_the_same_values(key: str) -> None:
+    assert placeholders(ENGLISH[key]) == placeholders(PORTUGUESE[key])
+
+
+@pytest.mark.parametrize("key", ENGLISH)
+def test_no_word_is_missing_in_either_language(key: str) -> None:
+    assert ENGLISH[key].strip()
+    assert PORTUGUESE[key].strip()
+
+
+def test_every_word_that_the_page_says_is_there() -> None:
+    said = set(re.findall(r"""language\(\s*["']([\w-]+)["']""", SOURCES))
+    assert len(said) > 30
+    assert said <= ENGLISH.keys()
+
+
+def test_every_word_is_said_somewhere() -> None:
+    names = {f"sample_{name}" for name in samples()} | {
+        f"tab_{view}" for view in ("classify", "live", "model")
+    }
+    composed = names | KINDS | {"measured_test", "measured_validation"}
+    for key in ENGLISH.keys() - composed:
+        assert re.search(rf"""["']{key.removesuffix("_help")}["']""", SOURCES), key
+
+
+def test_every_problem_of_the_service_has_a_sentence() -> None:
+    assert ENGLISH.keys() >= KINDS
+
+
+@pytest.mark.parametrize(
+    ("locale", "code"),
+    [("pt-BR", "pt"), ("pt", "pt"), ("PT-pt", "pt"), ("en-GB", "en"), ("de", "en"), (None, "en")],
+)
+def test_a_browser_is_answered_in_its_language_where_it_is_one_of_the_two(
+    locale: str | None, code: str
+) -> None:
+    assert preferred(locale) == code

@@ -1,0 +1,1 @@
+"""The page: a Streamlit interface that calls the service over HTTP, as any client would."""

@@ -1,0 +1,59 @@
+"""The images that a person chose, and small copies of them to show."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+SIDE_PX = 480
+MAX_PIXELS = 25_000_000
+# In a checkout; an installed package has none, and the page then offers none.
+SAMPLES = Path(__file__).parent.parent / "loadtest" / "samples"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An encoded image, as it was chosen, and the name that it had."""
+
+    name: str
+    content: bytes = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def thumbnail(content: bytes) -> bytes | None:
+    """A small copy as JPEG or PNG, upright; None where Pillow cannot read what the service could.
+
+    For images that the service has answered, and so has checked: decoding others may cost any time.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, about files that are slightly off
+            return _thumbnail(content)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def _thumbnail(content: bytes) -> bytes | None:
+    with Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "WEBP")) as image:
+        if image.width * image.height > MAX_PIXELS:
+            return None
+        image.draft("RGB", (SIDE_PX, SIDE_PX))
+        small = ImageOps.exif_transpose(image).convert("RGBA" if image.has_transparency_data else "RGB")
+    small.thumbnail((SIDE_PX, SIDE_PX))
+    buffer = io.BytesIO()
+    small.save(buffer, "PNG" if small.mode == "RGBA" or max(small.size) <= 64 else "JPEG", quality=88)
+    return buffer.getvalue()
+
+
+def samples() -> dict[str, Path]:
+    """Name -> file, of those that are there."""
+    files = {name: SAMPLES / f"{name}.jpg" for name in ("cat", "coffee", "rocket")}
+    return {name: path for name, path in files.items() if path.is_file()}
