@@ -75,7 +75,7 @@ def _header() -> Language:
 
 def _first_language() -> str:
     """As the address says, or else the browser."""
-    asked = st.query_params.get("language")
+    asked = st.query_params.get("language", "")
     return asked if asked in LANGUAGES else preferred(st.context.locale)
 
 

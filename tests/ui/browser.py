@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service as Driver
 from selenium.webdriver.common.by import By
@@ -126,10 +126,15 @@ class Page:
 
         return self._waiter(StaleElementReferenceException).until(drawn, f"{count} cards")
 
-    def figures(self) -> dict[str, str]:
-        """What the boxes with one figure say, by their names."""
-        boxes = (text.split("\n") for text in self._texts("[data-testid=stMetric]"))
-        return {box[0]: box[-1] for box in boxes}
+    def wait_for_figures(self, *names: str) -> list[str]:
+        """Until there are boxes with these names; the figure in each."""
+
+        def drawn(_: WebDriver) -> list[str]:
+            boxes = (text.split("\n") for text in self._texts("[data-testid=stMetric]"))
+            figures = {box[0]: box[-1] for box in boxes}
+            return [figures[name] for name in names] if figures.keys() >= set(names) else []
+
+        return self._waiter(StaleElementReferenceException).until(drawn, f"figures: {names}")
 
     def text(self) -> str:
         return str(self._run("return document.body.innerText"))
@@ -150,10 +155,16 @@ class Page:
         self._tell("Emulation.setEmulatedMedia", {"features": [scheme]})
         self._tell("Emulation.setDeviceMetricsOverride", size)
 
-    def wait_for_camera(self) -> None:
-        """Until its picture moves."""
-        script = "const video = document.querySelector('video'); return video?.readyState === 4"
-        self._waiter().until(lambda _: self._run(script), "no picture of the camera")
+    def take_photo(self) -> None:
+        """Until there is one: the camera's button does nothing before its picture moves."""
+        button = "//button[normalize-space()='Take Photo']"
+
+        def taken(browser: WebDriver) -> bool:
+            for each in browser.find_elements(By.XPATH, button):
+                each.click()
+            return "Clear photo" in self.text()
+
+        self._waiter(WebDriverException).until(taken, "no photo")
 
     def wait_for_background(self, colour: str) -> None:
         """Until this colour, as CSS says it, is behind everything."""

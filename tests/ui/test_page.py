@@ -99,8 +99,7 @@ def test_a_sample_is_one_click_away(page: Page) -> None:
 
 def test_a_photo_of_the_camera_is_answered(page: Page) -> None:
     page.click("Use the camera")
-    page.wait_for_camera()
-    page.click("Take Photo")
+    page.take_photo()
     (card,) = page.wait_for_cards(1)
     assert card.startswith("Photo\n")
     assert "cifar10, version 1" in card
@@ -131,8 +130,7 @@ def test_the_address_may_name_the_language(page: Page, query: str, words: str) -
 def test_the_model_says_what_it_is_and_how_well_it_does(page: Page) -> None:
     page.click("The model")
     text = page.wait_for("Accuracy class by class")
-    figures = page.figures()
-    assert (figures["Accuracy"], figures["Calibration error"]) == ("89.7 %", "1.6 %")
+    assert page.wait_for_figures("Accuracy", "Calibration error") == ["89.7 %", "1.6 %"]
     assert "Measured on 10,000 test images" in text
     assert "airplane" in text
 
@@ -145,7 +143,7 @@ def test_the_live_view_shows_what_is_asked_meanwhile(page: Page, service: LiveSe
         assert service.request("POST", "/predict", *multipart(("file", image))).status == 200
     page.wait_for("Batches by size")
     page.wait_for_element("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg")
-    assert page.figures().keys() >= {"Images a second", "p99 latency", "Mean batch size"}
+    assert page.wait_for_figures("Images a second", "p99 latency", "Mean batch size")
 
 
 def test_a_service_that_is_gone_is_said_so_and_taken_up_again(browser: Chrome, shipped: Predictor) -> None:
