@@ -89,7 +89,7 @@ class Desk:
         return running
 
     def _environment(self) -> dict[str, str]:
-        path = os.pathsep.join([str(self._folder / "bin"), os.environ["PATH"]])
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         home = {"CURL_HOME": str(self._folder), "HOME": str(self._folder)}
         return os.environ | home | {"PATH": path, "TOKEN": TOKEN, "PYTHONWARNINGS": "ignore"}
 
@@ -116,9 +116,6 @@ def _furnish(folder: Path) -> None:
         (folder / entry).symlink_to(ROOT / entry)
     shutil.copytree(SHIPPED_MODELS, folder / "served")
     (folder / ".curlrc").write_text(CURLRC)
-    (folder / "bin").mkdir()
-    for name in ("python", "torchrun"):
-        (folder / "bin" / name).symlink_to(Path(sys.executable).parent / name)
     _images(folder / "my-images")
     torch.manual_seed(0)
     torch.save(resnet18.build(2, "stock").state_dict(), folder / "old.pth")
