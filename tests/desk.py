@@ -1,7 +1,7 @@
 """Where the blocks of one page are run: a folder of its own, and the services that the page speaks of.
 
 The folder has the repository's packages and samples, a small folder of images by class (`my-images`), and
-old weights (`old.pth`). Every `127.0.0.1:PORT` is a real service: on 8000 the shipped model, on another port
+old weights (`old.pth`). `$TOKEN` is the admin token, `$KEY` a key. Every `127.0.0.1:PORT` is a real service: on 8000 the shipped model, on another port
 what the page's own `python -m service ... --port PORT` would start.
 """
 
@@ -29,6 +29,7 @@ from tests.live import TOKEN, LiveService, serve
 from tests.markdown import ROOT, Block, blocks
 
 PATIENCE = {"latency_target_ms": 300_000}  # of the services; a busy machine must not fail a page
+KEY = "6f1d2c9e0b7a4f58"
 COLOURS = {"apple": (200, 50, 40), "lime": (40, 190, 70), "plum": (90, 40, 160)}
 PROGRAMS = {
     "sh": (".sh", "bash", "-euo", "pipefail"),
@@ -90,8 +91,8 @@ class Desk:
 
     def _environment(self) -> dict[str, str]:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        home = {"CURL_HOME": str(self._folder), "HOME": str(self._folder)}
-        return os.environ | home | {"PATH": path, "TOKEN": TOKEN, "PYTHONWARNINGS": "ignore"}
+        home = {"CURL_HOME": str(self._folder), "HOME": str(self._folder), "NO_PROXY": "127.0.0.1"}
+        return os.environ | home | {"PATH": path, "TOKEN": TOKEN, "KEY": KEY}
 
 
 def settings_of(page: Path, port: int) -> dict[str, Any]:
