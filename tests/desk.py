@@ -1,7 +1,7 @@
 """Where the blocks of one page are run: a folder of its own, and the services that the page speaks of.
 
 The folder has the repository's packages and samples, a small folder of images by class (`my-images`), and
-old weights (`old.pth`). `$TOKEN` is the admin token, `$KEY` a key. Every `127.0.0.1:PORT` is a real service: on 8000 the shipped model, on another port
+the old services' weights (of random networks). `$TOKEN` is the admin token, `$KEY` a key. Every `127.0.0.1:PORT` is a real service: on 8000 the shipped model, on another port
 what the page's own `python -m service ... --port PORT` would start.
 """
 
@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -36,6 +36,10 @@ PROGRAMS = {
     "python": (".py", sys.executable),
     "js": (".mjs", "node"),
 }
+WEIGHTS: dict[str, tuple[int, Literal["3x3", "stock"]]] = {
+    "old-cifar10.pth": (10, "3x3"),
+    "old-bottle.pth": (2, "stock"),
+}
 CURLRC = "silent\nshow-error\nfail-with-body\n"
 CURL_HTTP_ERROR = 22
 ADDRESS = re.compile(r"127\.0\.0\.1:(\d{4})\b")
@@ -49,7 +53,7 @@ class Desk:
         self._folder = folder
         self._services: dict[int, LiveService] = {}
         self._stack = contextlib.ExitStack()
-        _furnish(folder)
+        _furnish(folder, page.read_text())
 
     def run(self, block: Block) -> str:
         """What the block prints to standard output; raises AssertionError where it fails."""
@@ -82,11 +86,14 @@ class Desk:
     def _start(self, port: int) -> LiveService:
         given = settings_of(self._page, port)
         paths = {name: self._folder / value for name, value in given.items() if isinstance(value, Path)}
-        settings = PATIENCE | {"models_dir": self._folder / "served"} | given | paths | {"port": 0}
+        served = self._folder / "served"
+        if not served.exists():
+            shutil.copytree(SHIPPED_MODELS, served)
+        settings = PATIENCE | {"models_dir": served} | given | paths | {"port": 0}
         store = Store(Settings(**settings))
         running = self._stack.enter_context(serve(store.load_all(), store, **settings))
         if port == 8000:
-            add_version(self._folder / "served", "2")
+            add_version(served, "2")
         return running
 
     def _environment(self) -> dict[str, str]:
@@ -112,14 +119,17 @@ def add_version(models: Path, version: str) -> None:
     manifest.write_text(re.sub(r'"version": "1"', f'"version": "{version}"', manifest.read_text()))
 
 
-def _furnish(folder: Path) -> None:
-    for entry in ("batching", "loadtest", "models", "service", "tests", "train", "pyproject.toml"):
+def _furnish(folder: Path, page: str) -> None:
+    """The packages, and of the rest what the page names."""
+    for entry in ("batching", "loadtest", "models", "service", "tests", "train"):
         (folder / entry).symlink_to(ROOT / entry)
-    shutil.copytree(SHIPPED_MODELS, folder / "served")
     (folder / ".curlrc").write_text(CURLRC)
-    _images(folder / "my-images")
-    torch.manual_seed(0)
-    torch.save(resnet18.build(2, "stock").state_dict(), folder / "old.pth")
+    for name, (classes, stem) in WEIGHTS.items():
+        if name in page:
+            torch.manual_seed(0)
+            torch.save(resnet18.build(classes, stem).state_dict(), folder / name)
+    if "my-images" in page:
+        _images(folder / "my-images")
 
 
 def _images(root: Path, per_class: int = 12) -> None:
