@@ -1,8 +1,9 @@
 """Where the blocks of one page are run: a folder of its own, and the services that the page speaks of.
 
 The folder has the repository's packages and samples, a small folder of images by class (`my-images`), and
-the old services' weights (of random networks). `$TOKEN` is the admin token, `$KEY` a key. Every `127.0.0.1:PORT` is a real service: on 8000 the shipped model, on another port
-what the page's own `python -m service ... --port PORT` would start.
+the old services' weights (of random networks). `$TOKEN` is the admin token, `$KEY` a key. Every
+`127.0.0.1:PORT` is a real service: on 8000 the shipped model, on another port what the page's own
+`python -m service ... --port PORT` would start.
 """
 
 from __future__ import annotations
@@ -99,6 +100,7 @@ class Desk:
     def _environment(self) -> dict[str, str]:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         home = {"CURL_HOME": str(self._folder), "HOME": str(self._folder), "NO_PROXY": "127.0.0.1"}
+        home["OMP_NUM_THREADS"] = "1"  # on a busy machine several threads wait for one another
         return os.environ | home | {"PATH": path, "TOKEN": TOKEN, "KEY": KEY}
 
 

@@ -108,6 +108,12 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
 
 
+def test_the_index_has_every_page() -> None:
+    index = ROOT / "docs" / "README.md"
+    linked = {(index.parent / link).resolve() for link in links(index)}
+    assert {page for page in PAGES if page != index} <= linked
+
+
 def test_every_make_target_on_a_page_exists() -> None:
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     used = {name for block in BLOCKS for name in re.findall(r"^(?:\$ )?make (\w+)", block.text, re.MULTILINE)}
