@@ -11,6 +11,7 @@ import io
 import re
 import shlex
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,12 @@ from tests.markdown import COMMANDS, PAGES, ROOT, Block, anchors, blocks, links
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 FLAG = re.compile(r"--[a-z][a-z0-9-]*")
 PROGRAM = re.compile(r"(?<!\S)-m (train|loadtest|service)(?!\S)([^|>&;]*)")
+
+# What goes around a page's lines, and the arguments with which the proxy checks a file.
+PROXIES = {
+    "nginx": ("pid nginx.pid; events {} http { access_log off; %s }", "-e", "stderr", "-p", ".", "-t", "-c"),
+    "haproxy": ("%s", "-c", "-f"),
+}
 
 
 class Desks:
@@ -73,6 +80,19 @@ def test_a_block_is_run_or_says_why_not(page: Path) -> None:
 )
 def test_json_that_stands_alone_is_json(block: Block) -> None:
     assert documents(with_quotes(block.text))
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language in PROXIES], ids=str)
+def test_a_proxy_takes_its_configuration(block: Block, tmp_path: Path) -> None:
+    if not shutil.which(block.language):
+        pytest.skip(f"{block.language} is not installed: apt-get install {block.language}")
+    around, *check = PROXIES[block.language]
+    file = tmp_path / "configuration"
+    file.write_text(around % block.text)
+    done = subprocess.run(
+        [block.language, *check, file], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{block}: {done.stdout}{done.stderr}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
