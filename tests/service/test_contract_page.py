@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 from service.contract import ERRORS
 from service.errors import PROBLEMS
 from service.v2_responses import input_descriptions, output_descriptions
-from tests.live import LiveService
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "contract.md").read_text()
@@ -42,12 +39,3 @@ def test_the_tensors_are_those_of_the_metadata() -> None:
     assert [cells[:2] for cells in rows(section("Open Inference Protocol"))] == [
         [tensor["name"], tensor["datatype"]] for tensor in described
     ]
-
-
-def test_the_python_on_the_page_runs(live: LiveService, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    monkeypatch.chdir(ROOT)
-    printed: list[str] = []
-    here = code.replace("127.0.0.1:8000", f"127.0.0.1:{live.port}")
-    exec(here, {"print": lambda labels: printed.extend(labels)})  # noqa: S102
-    assert len(printed) == 1
