@@ -66,6 +66,7 @@ def flask_app(service: Service) -> Flask:
                     results: list[Classified | Exception] = [await model.classify(images[0], budget)]
                 else:
                     results = await model.classify_all(images, budget)
+            service.record.answered(request.environ[SCOPE_KEY], "flask", model, images, results)
             return jsonify(predictions=[_category(model, result) for result in results])
 
     @app.post("/classificar")
@@ -77,7 +78,9 @@ def flask_app(service: Service) -> Flask:
         with slot.use() as model:
             async with cancelled_when_client_leaves(request.environ[RECEIVE_KEY]):
                 result = await model.classify(image, budget)
-            return jsonify(_status(model.classes, result.prediction))
+            status = _status(model.classes, result.prediction)
+            service.record.answered(request.environ[SCOPE_KEY], "flask", model, [image], [result])
+            return jsonify(status)
 
     @app.post("/shutdown")
     def shutdown() -> tuple[Response, int]:

@@ -7,6 +7,7 @@ no error for one element of a tensor, so a bad image fails its whole request, wh
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Annotated, Any, TypeVar
 
@@ -36,6 +37,7 @@ ModelName = Annotated[str, Path(description="a name from GET /v1/models")]
 Version = Annotated[str, Path(description="one of the model's versions")]
 
 _Result = TypeVar("_Result")
+_Decoded = tuple[Pixels, float]
 _Find = Callable[..., AsyncIterator[ServedModel]]
 
 
@@ -131,8 +133,11 @@ async def _infer(service: Service, model: ServedModel, request: Request) -> Resp
     async with service.intake.body(request.scope, request.receive) as body:
         asked = read_request(body, request.headers.get(HEADER_LENGTH), limits)
         async with cancelled_when_client_leaves(request.receive):
-            pixels = await _pixels(model, asked, budget)
-            predictions = await _all_or_none(model.answer(each, budget) for each in pixels)
+            decoded = await _pixels(model, asked, budget)
+            results = await _all_or_none(model.answer(pixels, budget, took) for pixels, took in decoded)
+        images = asked.images if asked.pixels is None else list(asked.pixels)
+        service.record.answered(request.scope, "v2", model, images or (), results)
+    predictions = [result.prediction for result in results]
     envelope = {"model_name": manifest.name, "model_version": manifest.version, **asked.echo}
     tensors = output_tensors(predictions, manifest.classes)
     return _response(*write_response(envelope, tensors, asked.outputs))
@@ -145,19 +150,20 @@ def _response(content: bytes, header_length: int | None) -> Response:
     return Response(content, headers=headers, media_type="application/octet-stream")
 
 
-async def _pixels(model: ServedModel, asked: InferRequest, budget: Budget) -> Iterable[Pixels]:
-    """Each uint8 (size, size, 3), in order."""
+async def _pixels(model: ServedModel, asked: InferRequest, budget: Budget) -> Iterable[_Decoded]:
+    """Each uint8 (size, size, 3), in order, and the seconds that decoding it took."""
     if asked.pixels is not None:
         model.admit(budget, len(asked.pixels))
-        return asked.pixels
+        return [(pixels, 0.0) for pixels in asked.pixels]
     images = asked.images or []
     model.admit(budget, len(images))
     return await _all_or_none(_decoded(model, index, data, budget) for index, data in enumerate(images))
 
 
-async def _decoded(model: ServedModel, index: int, data: bytes, budget: Budget) -> Pixels:
+async def _decoded(model: ServedModel, index: int, data: bytes, budget: Budget) -> _Decoded:
+    started = time.perf_counter()
     try:
-        return await model.decode(data, budget)
+        return await model.decode(data, budget), time.perf_counter() - started
     except ImageError as error:
         raise type(error)(f"image {index}: {error}") from error
 
