@@ -87,7 +87,7 @@ class Cluster:
         return f"postgresql://rotulo@/{name}?host={self._home}"
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [self._bin / program, "-D", self._home / "data", *arguments]
+        command = [str(self._bin / program), "-D", str(self._home / "data"), *arguments]
         with (self._home / "output").open("ab") as output:
             subprocess.run(command, check=True, stdout=output, stderr=output, cwd="/", **self._user)
 
@@ -113,6 +113,14 @@ class PostgresDatabase:
             yield
         finally:
             self._cluster.start()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """The server runs, and another transaction has the table for itself."""
+        with psycopg.connect(self._cluster.dsn(self._name)) as connection:
+            connection.execute("LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE")
+            yield
+            connection.rollback()
 
 
 def binaries() -> Path | None:

@@ -112,7 +112,9 @@ def test_pixels_are_rows_too(live: LiveService) -> None:
     assert live.request("POST", INFER, body).status == 200
     written(live, 2)
     rows = rows_of(live)[::-1]
-    assert [row["image_sha256"] for row in rows] == [hashlib.sha256(each).hexdigest() for each in pixels]
+    assert [row["image_sha256"] for row in rows] == [
+        hashlib.sha256(each.tobytes()).hexdigest() for each in pixels
+    ]
     assert [(row["image_bytes"], row["width"], row["decode_seconds"]) for row in rows] == [(192, 8, 0)] * 2
 
 
