@@ -16,7 +16,7 @@ from pathlib import Path
 from loadtest import bodies
 from loadtest.bodies import Body
 from loadtest.described import get
-from loadtest.scrape import parse, total
+from loadtest.scrape import by_label, parse
 from loadtest.serving import serving
 from tests.bench import closed_loop
 from tests.bench.closed_loop import Answers
@@ -76,9 +76,8 @@ def measured(url: str, sent: Sequence[Body], connections: int, seconds: int) -> 
 
 def rows(url: str) -> tuple[float, float]:
     """Written and dropped so far."""
-    samples = parse(get(f"{url}/metrics"))
-    name = "rotulo_record_rows_total"
-    return total(samples, name, outcome="written"), total(samples, name, outcome="dropped")
+    outcomes = by_label(parse(get(f"{url}/metrics")), "rotulo_record_rows_total", "outcome")
+    return outcomes.get("written", 0.0), outcomes.get("dropped", 0.0)
 
 
 if __name__ == "__main__":
