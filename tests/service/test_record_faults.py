@@ -26,6 +26,7 @@ from service.record import database as record_database
 from service.record import reader, recorder
 from service.record.database import Database
 from service.record.noted import Noted, Row, RowMaker
+from service.record.schema import MAX_READINGS
 from service.served import Classified
 from tests.conftest import ImageMaker
 from tests.live import TOKEN, LiveService, Response, serve
@@ -285,6 +286,30 @@ def test_no_more_than_a_few_read_at_once(tmp_path: Path, monkeypatch: pytest.Mon
     with serving(SqliteFile(tmp_path / "p.db").url) as live:
         response = read(live)
     assert (response.status, response.json()["type"]) == (503, "urn:rotulo:problem:overloaded")
+
+
+def test_a_caller_who_leaves_in_the_middle_of_a_csv_makes_room_for_the_next(
+    tmp_path: Path, make_image: ImageMaker
+) -> None:
+    database = SqliteFile(tmp_path / "p.db")
+    with serving(database.url) as live:
+        until(live, lambda: read(live).status == 200)
+        (row,) = RowMaker(keep_images=False).rows(noted_at(0.0, make_image()))
+        Database(database.url).write([{**row, "id": f"{number:032x}"} for number in range(40_000)])
+        for _ in range(MAX_READINGS):
+            with contextlib.closing(live.connection()) as connection:
+                connection.request("GET", f"{RECORD}?format=csv", headers=ADMIN)
+                assert connection.getresponse().read(1000)
+        until(live, lambda: read(live).status == 200)
+
+
+def test_rows_that_are_written_again_are_there_once(database: RecordDatabase, make_image: ImageMaker) -> None:
+    kept, rows = Database(database.url), RowMaker(keep_images=False).rows(noted_at(0.0, make_image()))
+    kept.prepare()
+    for _ in range(2):
+        kept.write(rows)
+    kept.close()
+    assert ids(database) == Counter(["r"])
 
 
 def test_a_csv_whose_rest_cannot_be_read_is_cut_off(
