@@ -132,12 +132,12 @@ class ServedModel:
             waited = asyncio.get_running_loop().time() - budget.arrived
             raise DeadlineExceeded(self.predictor.manifest.name, waited) from None
 
-    async def answer(self, pixels: Pixels, budget: Budget, decode_seconds: float = 0.0) -> Classified:
+    async def answer(self, pixels: Pixels, budget: Budget) -> Classified:
         """One image that is decoded already: uint8 (size, size, 3). Raises what `Batcher.submit` raises."""
         answered = await self.batcher.submit(
             pixels, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds
         )
-        return Classified(answered, decode_seconds)
+        return Classified(answered, 0.0)
 
 
 def _answer_or_their_error(result: Classified | BaseException) -> Classified | Exception:

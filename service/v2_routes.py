@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -18,7 +19,7 @@ from models.errors import ImageError, UnknownModel
 from models.images import Pixels
 from service.budget import Budget, budget_of
 from service.disconnect import cancelled_when_client_leaves
-from service.served import ServedModel
+from service.served import Classified, ServedModel
 from service.v2_requests import InferRequest, InputLimits, read_request
 from service.v2_responses import input_descriptions, output_descriptions, output_tensors, write_response
 from service.v2_schema import (
@@ -134,7 +135,7 @@ async def _infer(service: Service, model: ServedModel, request: Request) -> Resp
         asked = read_request(body, request.headers.get(HEADER_LENGTH), limits)
         async with cancelled_when_client_leaves(request.receive):
             decoded = await _pixels(model, asked, budget)
-            results = await _all_or_none(model.answer(pixels, budget, took) for pixels, took in decoded)
+            results = await _all_or_none(_answer(model, *each, budget) for each in decoded)
         images = asked.images if asked.pixels is None else list(asked.pixels)
         service.record.answered(request.scope, "v2", model, images or (), results)
     predictions = [result.prediction for result in results]
@@ -166,6 +167,10 @@ async def _decoded(model: ServedModel, index: int, data: bytes, budget: Budget) 
         return await model.decode(data, budget), time.perf_counter() - started
     except ImageError as error:
         raise type(error)(f"image {index}: {error}") from error
+
+
+async def _answer(model: ServedModel, pixels: Pixels, decode_seconds: float, budget: Budget) -> Classified:
+    return replace(await model.answer(pixels, budget), decode_seconds=decode_seconds)
 
 
 async def _all_or_none(parts: Iterable[Coroutine[Any, Any, _Result]]) -> list[_Result]:
