@@ -14,7 +14,8 @@ HEADER = b"x-api-key"
 PROBES = frozenset({"/healthz", "/readyz"})
 METRICS = "/metrics"
 # These ask for the admin token, which is more than a key; below /admin/ too.
-SHUTDOWN, ADMIN = "/shutdown", "/admin/"
+OF_THE_ADMIN = frozenset({"/shutdown", "/v1/predictions"})
+ADMIN = "/admin/"
 
 
 class Access:
@@ -36,7 +37,7 @@ class Access:
         name = scope["state"]["api_key_name"] = self._key_name(scope, now)
         if self._windows is not None:
             self._count(self._windows, f"key {name}" if name else f"peer {peer_name(scope['client'])}", now)
-        if self._keys is not None and name is None and not (path == SHUTDOWN or path.startswith(ADMIN)):
+        if self._keys is not None and name is None and not (path in OF_THE_ADMIN or path.startswith(ADMIN)):
             raise KeyRequired("send a valid key in the header X-API-Key")
 
     def _key_name(self, scope: Scope, now: float) -> str | None:

@@ -21,6 +21,7 @@ from service.flask_routes import FlaskRoute, flask_app
 from service.health_routes import health_routes
 from service.predict_routes import PredictEndpoint, predict_routes
 from service.problems import http_problem_response, problem_response
+from service.record.routes import record_routes
 from service.v2_routes import v2_routes
 from service.wiring import Service
 
@@ -42,6 +43,7 @@ def create_app(service: Service) -> Edge:
     api.include_router(predict_routes(service))
     api.include_router(v2_routes(service))
     api.include_router(admin_routes(service))
+    api.include_router(record_routes(service))
     flask_routes = [FlaskRoute(rule.rule, adapter, service) for rule in flask.url_map.iter_rules()]
     # Routes of their own, so that every other path gets the API's own 404.
     api.router.routes.extend(Route(route.route, route) for route in flask_routes)

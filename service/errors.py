@@ -5,6 +5,7 @@ ServiceError
 ├── NotAuthorized           401  no valid admin token
 │   └── KeyRequired         401  no valid API key
 ├── ForeignOrigin           403  a page of another site asks for what only the operator may
+├── RecordOff               404  no record of predictions is kept
 ├── SlowClient              408  the request did not arrive in time
 ├── BodyTooLarge            413  more bytes than the limit
 ├── VersionConflict         409  the versions of the model are not in a state for this
@@ -14,6 +15,7 @@ ServiceError
 ├── HeadersTooLarge         431  a request line or headers over the limit
 ├── ClientLeft              499  nobody is there to read the answer (for logs and metrics only)
 ├── Overloaded              503  a bound on memory or decoding is reached
+├── RecordAway              503  the record's database does not answer
 ├── EngineHangs             503  the engine does not return from a call
 └── Draining                503  the service is stopping
 
@@ -56,6 +58,10 @@ class ForeignOrigin(ServiceError):
     """A browser sent this for a page of another site."""
 
 
+class RecordOff(ServiceError):
+    """Predictions are not recorded here."""
+
+
 class SlowClient(ServiceError):
     """The headers or the body took longer than they may."""
 
@@ -96,6 +102,10 @@ class Overloaded(ServiceError):
     """A bound outside the waiting line is reached."""
 
 
+class RecordAway(ServiceError):
+    """The record's database cannot be reached, or takes too long."""
+
+
 class EngineHangs(ServiceError):
     """The engine has not returned from a call for longer than any should take."""
 
@@ -121,6 +131,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     KeyRequired: Problem(401, "not-authorized", "Credentials are missing or wrong"),
     ForeignOrigin: Problem(403, "foreign-origin", "Not from another site"),
     model.UnknownModel: Problem(404, "unknown-model", "No such model"),
+    RecordOff: Problem(404, "record-off", "No record is kept"),
     SlowClient: Problem(408, "slow-client", "The request took too long to arrive", closes=True),
     VersionConflict: Problem(409, "version-conflict", "Not possible at this moment"),
     BodyTooLarge: Problem(413, "body-too-large", "The request body is too large", closes=True),
@@ -136,6 +147,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     queue.QueueFull: Problem(503, "overloaded", "Too much work at once", hides_detail=True),
     queue.OutOfMemory: Problem(503, "overloaded", "Too much work at once", hides_detail=True),
     MemoryError: Problem(503, "overloaded", "Too much work at once", hides_detail=True),
+    RecordAway: Problem(503, "record-away", "The record cannot be read"),
     EngineHangs: Problem(503, "engine-hangs", "The engine does not answer"),
     Draining: Problem(503, "draining", "The service is stopping"),
     queue.BatcherClosed: Problem(503, "draining", "The service is stopping", hides_detail=True),

@@ -50,6 +50,9 @@ class Metrics(Observer):
         self._failed = self._counter("failed", "images that the engine failed", "model", "kind")
         self._info = self._gauge("model_info", "1 for the version that answers", "model", "version", "engine")
         self._activations = self._counter("activations", "switches to another version", "model", "outcome")
+        self._recorded = self._counter(
+            "record_rows", "predictions by whether they are in the record", "outcome"
+        )
         self._gauge("latency_target_seconds", "answers later than this are late").set(latency_target_seconds)
         self._caches = caches
         if caches:
@@ -109,6 +112,15 @@ class Metrics(Observer):
     def connection_refused(self, reason: str) -> None:
         """A connection ended below the application: slow, oversized or malformed."""
         self._cut.labels(reason).inc()
+
+    def recorded(self, outcome: str, rows: int) -> None:
+        """So many predictions were written or dropped."""
+        self._recorded.labels(outcome).inc(rows)
+
+    def watch_record(self, waiting: Callable[[], float], age_seconds: Callable[[], float]) -> None:
+        """Show the record's line, and the time since it last wrote, read whenever the metrics are scraped."""
+        self._gauge("record_waiting", "predictions not yet in the record").set_function(waiting)
+        self._gauge("record_last_write_age_seconds", "since the last write").set_function(age_seconds)
 
     def batch_formed(self, name: str, size: int, reason: str, queue_seconds: Sequence[float]) -> None:
         self._batch_size.labels(name).observe(size)

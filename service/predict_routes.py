@@ -123,8 +123,13 @@ async def _predict(service: Service, slot: ModelSlot, request: Request, top_k: i
             images, is_list = await images_of(request.headers, body, service.settings.max_images)
             async with cancelled_when_client_leaves(request.receive):
                 if is_list:
-                    return _answers(request, model, await model.classify_all(images, budget), top_k)
-                return _answer(model, await model.classify(images[0], budget), top_k)
+                    results = await model.classify_all(images, budget)
+                    response = _answers(request, model, results, top_k)
+                else:
+                    result = await model.classify(images[0], budget)
+                    results, response = [result], _answer(model, result, top_k)
+            service.record.answered(request.scope, "v1", model, images, results)
+            return response
 
 
 def _top_k(request: Request) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import ssl
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from service.cpus import available_cpus
 from service.rates import Rate
 
 PREFIX = "ROTULO_"
+_RECORD_URL = re.compile(r"sqlite:///(?!:memory:)[^?]+|postgresql\+psycopg://.+")
 
 
 class BadSettings(Exception):
@@ -110,6 +112,14 @@ class Settings(BaseSettings):
     ssl_keyfile: Path | None = Field(
         default=None, validate_default=True, description="its private key, where not in the same file"
     )
+    record_url: SecretStr | None = Field(
+        default=None, description="where predictions are recorded: sqlite:///FILE or postgresql+psycopg://..."
+    )
+    record_days: int = Field(default=90, ge=1, le=36_500, description="how long they are kept")
+    record_rows: int = Field(
+        default=1_000_000, ge=1, le=1_000_000_000, description="how many are kept, the newest"
+    )
+    record_images: bool = Field(default=False, description="record the images too, of up to 4 MiB each")
     log_level: str = Field(
         default="info", pattern=r"^(debug|info|warning|error)$", description="debug, info, warning or error"
     )
@@ -140,6 +150,13 @@ class Settings(BaseSettings):
     def _are_addresses(cls, value: str) -> str:
         networks = [part.strip() for part in value.split(",") if part.strip()]
         return ",".join(str(ipaddress.ip_network(network)) for network in networks)
+
+    @field_validator("record_url")
+    @classmethod
+    def _is_of_a_database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _RECORD_URL.fullmatch(value.get_secret_value()):
+            raise ValueError("must be sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE")
+        return value
 
     @field_validator("ssl_keyfile")
     @classmethod

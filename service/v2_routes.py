@@ -7,7 +7,9 @@ no error for one element of a tensor, so a bad image fails its whole request, wh
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -17,7 +19,7 @@ from models.errors import ImageError, UnknownModel
 from models.images import Pixels
 from service.budget import Budget, budget_of
 from service.disconnect import cancelled_when_client_leaves
-from service.served import ServedModel
+from service.served import Classified, ServedModel
 from service.v2_requests import InferRequest, InputLimits, read_request
 from service.v2_responses import input_descriptions, output_descriptions, output_tensors, write_response
 from service.v2_schema import (
@@ -36,6 +38,7 @@ ModelName = Annotated[str, Path(description="a name from GET /v1/models")]
 Version = Annotated[str, Path(description="one of the model's versions")]
 
 _Result = TypeVar("_Result")
+_Decoded = tuple[Pixels, float]
 _Find = Callable[..., AsyncIterator[ServedModel]]
 
 
@@ -131,8 +134,10 @@ async def _infer(service: Service, model: ServedModel, request: Request) -> Resp
     async with service.intake.body(request.scope, request.receive) as body:
         asked = read_request(body, request.headers.get(HEADER_LENGTH), limits)
         async with cancelled_when_client_leaves(request.receive):
-            pixels = await _pixels(model, asked, budget)
-            results = await _all_or_none(model.answer(each, budget) for each in pixels)
+            decoded = await _pixels(model, asked, budget)
+            results = await _all_or_none(_answer(model, *each, budget) for each in decoded)
+        images = asked.images if asked.pixels is None else list(asked.pixels)
+        service.record.answered(request.scope, "v2", model, images or (), results)
     envelope = {"model_name": manifest.name, "model_version": manifest.version, **asked.echo}
     tensors = output_tensors([result.prediction for result in results], manifest.classes)
     content, header_length = write_response(envelope, tensors, asked.outputs)
@@ -146,21 +151,26 @@ def _response(content: bytes, header_length: int | None, headers: dict[str, str]
     return Response(content, headers=headers, media_type="application/octet-stream")
 
 
-async def _pixels(model: ServedModel, asked: InferRequest, budget: Budget) -> Iterable[Pixels]:
-    """Each uint8 (size, size, 3), in order."""
+async def _pixels(model: ServedModel, asked: InferRequest, budget: Budget) -> Iterable[_Decoded]:
+    """Each uint8 (size, size, 3), in order, and the seconds that decoding it took."""
     if asked.pixels is not None:
         model.admit(budget, len(asked.pixels))
-        return asked.pixels
+        return [(pixels, 0.0) for pixels in asked.pixels]
     images = asked.images or []
     model.admit(budget, len(images))
     return await _all_or_none(_decoded(model, index, data, budget) for index, data in enumerate(images))
 
 
-async def _decoded(model: ServedModel, index: int, data: bytes, budget: Budget) -> Pixels:
+async def _decoded(model: ServedModel, index: int, data: bytes, budget: Budget) -> _Decoded:
+    started = time.perf_counter()
     try:
-        return await model.decode(data, budget)
+        return await model.decode(data, budget), time.perf_counter() - started
     except ImageError as error:
         raise type(error)(f"image {index}: {error}") from error
+
+
+async def _answer(model: ServedModel, pixels: Pixels, decode_seconds: float, budget: Budget) -> Classified:
+    return replace(await model.answer(pixels, budget), decode_seconds=decode_seconds)
 
 
 async def _all_or_none(parts: Iterable[Coroutine[Any, Any, _Result]]) -> list[_Result]:

@@ -18,6 +18,7 @@ from service.drain import Drain
 from service.errors import Draining, EngineHangs, ServiceError
 from service.limits import Intake
 from service.metrics import Metrics
+from service.record.recorder import record_of
 from service.served import ServedModel
 from service.settings import Settings
 from service.slots import ModelSlot
@@ -41,6 +42,7 @@ class Service:
         )
         self.access = access_of(settings)
         self.trace = trace_of(settings)
+        self.record = record_of(settings, self.metrics)
         self.drain = Drain(settings.drain_grace_seconds)
         self._watchdog = Watchdog(settings.hang_seconds, settings.hang_exit_seconds)
         self._device = Device(settings.device)
@@ -128,8 +130,9 @@ class Service:
             await slot.active.warm_up()
 
     async def close(self) -> None:
-        """Answer what was accepted, then end every thread."""
+        """Answer what was accepted, record it, then end every thread."""
         await asyncio.gather(*(slot.close() for slot in self.models.values()))
+        await self.record.close()
         self._device.close()
         self._decoder.close()
         await self.trace.close()

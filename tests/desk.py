@@ -87,7 +87,11 @@ class Desk:
 
     def _start(self, port: int) -> LiveService:
         given = settings_of(self._page, port)
-        paths = {name: self._folder / value for name, value in given.items() if isinstance(value, Path)}
+        paths: dict[str, Any] = {
+            name: self._folder / value for name, value in given.items() if isinstance(value, Path)
+        }
+        if "record_url" in given:
+            paths["record_url"] = f"sqlite:///{self._folder / 'predictions.db'}"
         served = self._folder / "served"
         if not served.exists():
             shutil.copytree(SHIPPED_MODELS, served)

@@ -15,8 +15,10 @@ SOURCES = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.
 ROWS = [line for line in PAGE.splitlines() if re.match(r"\| \d+ \|", line)]
 
 
-def test_there_is_a_row_for_each_of_the_67_faults() -> None:
-    assert {int(row.split("|")[1]) for row in ROWS} == set(range(1, 68))
+def test_the_faults_are_numbered_without_a_gap() -> None:
+    numbers = {int(row.split("|")[1]) for row in ROWS}
+    assert numbers == set(range(1, max(numbers) + 1))
+    assert len(numbers) >= 67
 
 
 def test_every_row_has_its_five_cells() -> None:

@@ -36,6 +36,8 @@ def everything() -> str:
         bodies_held_bytes=lambda: 0,
         decodes_in_progress=lambda: 0,
     )
+    metrics.watch_record(lambda: 0, lambda: 0)
+    metrics.recorded("written", 1)
     metrics.active("cifar10", "1", "openvino")
     metrics.activation("cifar10", "activated")
     metrics.answered("/predict", "POST", 200, 0.1)
