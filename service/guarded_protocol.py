@@ -110,6 +110,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._unset_keepalive_if_required()  # the request before may have ended in the same bytes
         self._in_head = True
 
     def on_headers_complete(self) -> None:

@@ -85,8 +85,17 @@ def affine_maps(count: int, warp: Warp, generator: np.random.Generator) -> NDArr
     return np.array(rows, np.float32).transpose(2, 0, 1)
 
 
+def hue_turns(radians: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n,) -> matrices (n, 3, 3) that turn RGB about the grey axis, so that greys stay (Rodrigues' formula)."""
+    along = np.full((3, 3), 1 / 3, np.float32)
+    across = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], np.float32) / np.float32(np.sqrt(3))
+    cosine, sine = (each[:, None, None] for each in (np.cos(radians), np.sin(radians)))
+    turns: NDArray[np.float32] = cosine * np.eye(3, dtype=np.float32) + sine * across + (1 - cosine) * along
+    return turns
+
+
 def relit(batch: Pixels, light: Photometric, generator: np.random.Generator) -> Pixels:
-    """Each image with a brightness, contrast, saturation, tint and noise of its own."""
+    """Each image with a brightness, contrast, saturation, hue, tint and noise of its own."""
 
     def around(bound: float, channels: int = 1) -> NDArray[np.float32]:
         return 1 + generator.uniform(-bound, bound, (len(batch), 1, 1, channels)).astype(np.float32)
@@ -94,7 +103,8 @@ def relit(batch: Pixels, light: Photometric, generator: np.random.Generator) -> 
     gain = around(light.brightness) * around(light.tint, 3)
     contrast, saturation = around(light.contrast), around(light.saturation)
     deviation = 255 * np.abs(around(light.noise) - 1)
-    pictures = batch * gain
+    turned = np.radians(light.hue_degrees) * (around(1.0) - 1).ravel()
+    pictures = np.einsum("nhwc,ndc->nhwd", batch * gain, hue_turns(turned))
     grey = pictures.mean(axis=3, keepdims=True)
     pictures = grey + saturation * (pictures - grey)
     middle = grey.mean(axis=(1, 2), keepdims=True)

@@ -40,6 +40,7 @@ class Photometric(_Frozen):
     contrast: float = Field(ge=0, lt=1)
     saturation: float = Field(ge=0, lt=1)
     tint: float = Field(ge=0, lt=1, description="of each channel by itself")
+    hue_degrees: float = Field(ge=0, le=180, description="all colours of an image turned alike")
     noise: float = Field(ge=0, lt=1, description="largest deviation of a pixel's own noise")
 
 
@@ -184,6 +185,7 @@ FINETUNE = SCRATCH.model_copy(
 # Open, closed or cannot tell, from rendered bottles (`python -m train bottles`). A small network, one cycle
 # of SGD as in SCRATCH. The maps are smaller than is usual (rotation by 20 to 40 degrees, shift by a fifth):
 # the renders have those poses themselves, and a mouth moved out of the frame would be a wrong label.
+# Hues are turned all the way round: whether a cap is there must not depend on its colour, nor on the glass's.
 # No label smoothing: it blurs how sure the answers are (Zhu et al. 2022, arXiv 2206.09034).
 BOTTLE = SCRATCH.model_copy(
     update={
@@ -197,7 +199,9 @@ BOTTLE = SCRATCH.model_copy(
         "cutout_px": 0,
         "phases": (Phase(from_fraction=0, crop_px=112),),
         "warp": Warp(rotation_degrees=8, shift_fraction=0.03, shear_degrees=4, zoom_fraction=0.06),
-        "photometric": Photometric(brightness=0.25, contrast=0.25, saturation=0.4, tint=0.08, noise=0.03),
+        "photometric": Photometric(
+            brightness=0.25, contrast=0.25, saturation=0.6, tint=0.08, hue_degrees=180, noise=0.03
+        ),
         "test_fraction": 0.05,
     }
 )

@@ -427,6 +427,30 @@ async def test_the_request_that_runs_is_told_of_a_lost_connection_though_another
     assert told[-1] == "http.disconnect"
 
 
+async def test_a_request_in_the_bytes_that_end_an_early_answered_body_has_no_idle_timer() -> None:
+    """Else the connection is closed under it, once the time for idle ones is over."""
+    release = asyncio.Event()
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        if scope["method"] == "POST":
+            await send({"type": "http.response.start", "status": 204})
+            await send({"type": "http.response.body"})
+        else:
+            await release.wait()
+
+    limits = service.guarded_protocol.ConnectionLimits(60, MAX_HEADER_BYTES, 60)
+    config = Config(app, ws="none", log_level="critical")
+    protocol = service.guarded_protocol.guarded(limits)(config, ServerState(), {})
+    protocol.connection_made(Discarding())
+    protocol.data_received(POST + b"Content-Length: 3\r\n\r\n")
+    await asyncio.gather(*protocol.tasks)
+    protocol.data_received(b"abc" + HEALTH)
+    assert protocol.timeout_keep_alive_task is None
+    protocol.connection_lost(None)
+    release.set()
+    await asyncio.gather(*protocol.tasks)
+
+
 # What it stands on.
 
 

@@ -130,7 +130,7 @@ def test_a_configured_admin_token_is_never_printed(models_dir: Path) -> None:
         (["--admin-token", "short"], {}, "--admin-token"),
         ([], {"ROTULO_PORT": "x"}, "ROTULO_PORT"),
         ([], {"ROTULO_PRT": "1"}, "ROTULO_PRT"),
-        (["--models-dir", "/nowhere"], {}, "/nowhere"),
+        (["--models-dir", "/nowhere", "--port", "0"], {}, "/nowhere"),
         (["--max-bytes-held", "2000"], {}, "--max-bytes-held"),
         (["--rate-limit", "many"], {}, "--rate-limit"),
         (["--ssl-keyfile", "/nowhere"], {}, "--ssl-keyfile"),
@@ -151,7 +151,7 @@ def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(
 
 def test_a_device_that_is_not_there_stops_the_start_with_one_line(models_dir: Path) -> None:
     result = subprocess.run(
-        command("--models-dir", str(models_dir), "--device", "cuda:7"),
+        command("--models-dir", str(models_dir), "--device", "cuda:7", "--port", "0"),
         cwd=ROOT,
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
@@ -168,7 +168,8 @@ def test_a_model_that_was_altered_stops_the_start_with_one_line(models_dir: Path
         (version / file.name).write_bytes(file.read_bytes())
     manifest = json.loads((version / "model.json").read_text())
     (version / "model.json").write_text(json.dumps({**manifest, "classes": manifest["classes"][:-1]}))
-    result = subprocess.run(command("--models-dir", str(tmp_path)), cwd=ROOT, capture_output=True, text=True)
+    asked = command("--models-dir", str(tmp_path), "--port", "0")
+    result = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 2
     weights = version / "weights.safetensors"
     assert result.stderr.splitlines() == [f"rotulo: {weights}: the weights do not fit the network"]

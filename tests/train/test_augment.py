@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.augment import affine_maps, augment, cutout, flipped, random_crop, relit, warped
+from train.augment import affine_maps, augment, cutout, flipped, hue_turns, random_crop, relit, warped
 from train.recipe import BOTTLE, CIFAR10, Photometric, Warp, at_size
 
 INDICES = np.arange(64)
@@ -53,7 +53,7 @@ def test_cutout_greys_one_square_and_leaves_the_rest() -> None:
 
 
 STILL = Warp(rotation_degrees=0, shift_fraction=0, shear_degrees=0, zoom_fraction=0)
-DARK = Photometric(brightness=0, contrast=0, saturation=0, tint=0, noise=0)
+DARK = Photometric(brightness=0, contrast=0, saturation=0, tint=0, hue_degrees=0, noise=0)
 SMOOTH = np.repeat(np.repeat(PIXELS[:, :4, :4], 8, axis=1), 8, axis=2)
 
 
@@ -83,12 +83,19 @@ def test_every_image_has_a_map_within_the_bounds_and_of_its_own() -> None:
 
 
 def test_relit_images_keep_their_shape_and_differ_in_light() -> None:
-    light = Photometric(brightness=0.3, contrast=0.3, saturation=0.5, tint=0.1, noise=0.0)
+    light = Photometric(brightness=0.3, contrast=0.3, saturation=0.5, tint=0.1, hue_degrees=0, noise=0.0)
     made = relit(SMOOTH, light, np.random.default_rng(0))
     assert made.shape == SMOOTH.shape
     assert made.dtype == np.uint8
     means = made.mean(axis=(1, 2, 3)) / SMOOTH.mean(axis=(1, 2, 3))
     assert 0.6 < means.min() < 0.9 < 1.1 < means.max() < 1.4
+
+
+def test_a_hue_turned_by_a_third_of_the_way_is_another_channel_and_grey_stays_grey() -> None:
+    (third, none) = hue_turns(np.radians(np.array([120, 0], np.float32)))
+    assert third @ [1, 0, 0] == pytest.approx([0, 1, 0], abs=1e-6)
+    assert third @ [0.4, 0.4, 0.4] == pytest.approx([0.4, 0.4, 0.4], abs=1e-6)
+    assert none == pytest.approx(np.eye(3), abs=1e-6)
 
 
 def test_the_bottle_recipe_is_a_function_of_its_seed_too() -> None:

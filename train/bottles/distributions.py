@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from train.bottles.parameters import Colour
+from train.bottles.things import TURNED_ANYHOW
 
 Range = tuple[float, float]
 
@@ -57,7 +58,10 @@ USUAL = Distribution(
     walls=("plain", "leaves", "wood", "bricks", "shelves", "cloth"),
     tables=("plain", "leaves", "wood", "cloth"),
     lights=("room", "overcast", "evening"),
-    things=("box", "book", "ball", "can", "mug", "tumbler", "bowl", "plate", "lemon", "cap"),
+    things=(
+        *2 * ("box", "book", "ball", "can", "mug", "tumbler", "bowl", "plate", "lemon", "cap", "stack"),
+        *TURNED_ANYHOW,
+    ),
 )
 
 SHIFTED = Distribution(

@@ -35,6 +35,22 @@ _TURNED: dict[str, list[tuple[float, float]]] = {
 }  # fmt: skip
 
 
+def _anyhow(number: int) -> list[tuple[float, float]]:
+    """A profile that nobody designed: bulges and waists at random, every other one hollow."""
+    rng = np.random.default_rng(number)
+    count = int(rng.integers(3, 8))
+    radii = rng.uniform(0.07, 0.4, count).tolist()
+    heights = np.sort(rng.uniform(0.06, 0.94, count)).tolist()
+    rim = radii[-1]
+    top = [(rim - 0.03, 1.0), (rim - 0.03, 0.6), (0.0, 0.6)] if number % 2 else [(0.0, 1.0)]
+    return [(0.0, 0.0), (radii[0], 0.0), *zip(radii, heights, strict=True), (rim, 1.0), *top]
+
+
+# Turned things of no particular use: what a network has seen two dozen of, it does not take for a neck.
+TURNED_ANYHOW = tuple(f"turned{number}" for number in range(24))
+_TURNED.update((kind, _anyhow(number)) for number, kind in enumerate(TURNED_ANYHOW))
+
+
 def surfaces(kind: str, size_cm: float, turn_degrees: float) -> Surfaces:
     """The surfaces of a thing at the origin; "cap" is a crown cap lying there."""
     if kind == "cap":
@@ -111,6 +127,13 @@ def _ring() -> Surfaces:
     )
 
 
+def _stack() -> Surfaces:
+    """Rings that lie on one another, with a gap between."""
+    angles = np.linspace(0, 2 * np.pi, 40)
+    circle = np.stack([0.24 * np.cos(angles), 0.24 * np.sin(angles), 0 * angles], 1)
+    return tuple(tube(circle + [0, 0, 0.07 + 0.15 * floor], np.full(40, 0.05), 8) for floor in range(6))
+
+
 def _spring() -> Surfaces:
     angles = np.linspace(0, 10 * np.pi, 160)
     path = np.stack([0.22 * np.cos(angles), 0.22 * np.sin(angles), 0.05 + angles / angles[-1] * 0.9], axis=1)
@@ -119,5 +142,5 @@ def _spring() -> Surfaces:
 
 _OTHERS: dict[str, Callable[[], Surfaces]] = {
     "box": _box, "book": _book, "prism": _star, "ball": _ball, "lemon": _lemon, "ring": _ring,
-    "spring": _spring,
+    "spring": _spring, "stack": _stack,
 }  # fmt: skip
