@@ -51,9 +51,10 @@ def idle(bench: Bench) -> Figures:
 
 
 def refusal(bench: Bench, target: Target) -> Figures:
-    """What it costs the server to refuse, at the rate of its capacity: all ask for an answer within 1 ms.
+    """What callers cost who cannot be served, at the rate of its capacity: all want an answer within 1 ms.
 
-    NaN unless nearly all are turned down, as by a network that is quicker than that.
+    Most are refused; where nobody is in line, one is taken and run in vain. NaN unless nearly all are turned
+    down, as by a network that is quicker than that.
     """
     say("what a refusal costs: callers who ask for an answer within 1 ms")
     send = partial(post, "hopeless", target.authority, target.path, headers={"X-Timeout-Ms": "1"})

@@ -86,7 +86,7 @@ def affine_maps(count: int, warp: Warp, generator: np.random.Generator) -> NDArr
 
 
 def hue_turns(radians: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n,) -> matrices (n, 3, 3) that turn RGB about the grey axis, so that greys stay (Rodrigues' formula)."""
+    """(n,) -> matrices (n, 3, 3) that turn RGB about the grey axis: greys stay (Rodrigues' formula)."""
     along = np.full((3, 3), 1 / 3, np.float32)
     across = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], np.float32) / np.float32(np.sqrt(3))
     cosine, sine = (each[:, None, None] for each in (np.cos(radians), np.sin(radians)))

@@ -131,7 +131,8 @@ def _stack() -> Surfaces:
     """Rings that lie on one another, with a gap between."""
     angles = np.linspace(0, 2 * np.pi, 40)
     circle = np.stack([0.24 * np.cos(angles), 0.24 * np.sin(angles), 0 * angles], 1)
-    return tuple(tube(circle + [0, 0, 0.07 + 0.15 * floor], np.full(40, 0.05), 8) for floor in range(6))
+    lifts = [np.array([0.0, 0.0, 0.07 + 0.15 * floor]) for floor in range(6)]
+    return tuple(tube(circle + lift, np.full(40, 0.05), 8) for lift in lifts)
 
 
 def _spring() -> Surfaces:
