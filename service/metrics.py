@@ -21,6 +21,11 @@ disable_created_metrics()  # a timestamp beside every counter would double the p
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256)
 
+# What alerts count is shown from the start, at 0: of a series born at 1 Prometheus sees no increase.
+_ACTIVATIONS = ("activated", "unfit", "unknown", "abandoned")
+_FAILURES = ("BadOutput", "BatchFailed", "OutOfMemory", "WrongResultCount")
+_RECORDED = ("written", "dropped")
+
 
 class Metrics(Observer):
     """One registry per service; it listens to the batchers of all models."""
@@ -62,8 +67,12 @@ class Metrics(Observer):
         self._answering: dict[str, tuple[str, ...]] = {}  # the labels of each model in _info
 
     def watch(self, name: str, *, waiting: Callable[[], float], answers_kept: Callable[[], float]) -> None:
-        """Show a model's waiting line and cache, read whenever the metrics are scraped."""
+        """Show a model's line and cache, read at every scrape; and, at 0, what may befall it."""
         self._waiting.labels(name).set_function(waiting)
+        for outcome in _ACTIVATIONS:
+            self._activations.labels(name, outcome)
+        for kind in _FAILURES:
+            self._failed.labels(name, kind)
         if self._caches:
             self._entries.labels(name).set_function(answers_kept)
 
@@ -118,7 +127,9 @@ class Metrics(Observer):
         self._recorded.labels(outcome).inc(rows)
 
     def watch_record(self, waiting: Callable[[], float], age_seconds: Callable[[], float]) -> None:
-        """Show the record's line, and the time since it last wrote, read whenever the metrics are scraped."""
+        """Show the record's line and the time since its last write, read at every scrape; its rows, at 0."""
+        for outcome in _RECORDED:
+            self._recorded.labels(outcome)
         self._gauge("record_waiting", "predictions not yet in the record").set_function(waiting)
         self._gauge("record_last_write_age_seconds", "since the last write").set_function(age_seconds)
 

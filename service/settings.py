@@ -96,7 +96,8 @@ class Settings(BaseSettings):
         default=75, ge=1, le=3600, description="idle connections; above a load balancer's own timeout"
     )
     admin_token: Annotated[SecretStr, Field(min_length=16)] | None = Field(
-        default=None, description="bearer token of /shutdown and /admin; one is generated where none is set"
+        default=None,
+        description="bearer token of /shutdown, /admin and /v1/predictions; generated where none is set",
     )
     api_keys_file: Path | None = Field(
         default=None, description="file of name:key or name:sha256:hex lines; X-API-Key is asked for then"

@@ -2,7 +2,8 @@
 
 `text`: line by line, `...` standing for anything. `json`: one or more documents; `...` stands for more
 elements, for more members, for any value, and within a string for any part of it. Numbers with a decimal
-point differ from machine to machine and need only be numbers.
+point differ from machine to machine and need only be numbers; those from 0 to 1, which are probabilities
+and the like, by at most `SHARE_MAY_DIFFER`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 from typing import Any
 
 ANYTHING = "..."
+SHARE_MAY_DIFFER = 0.05
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\.\.\.|[{}\[\]]|[^"{}\[\].]+|\.', re.DOTALL)
 
 
@@ -56,8 +58,8 @@ def same(expected: Any, printed: Any) -> bool:
     """Whether a document is as expected."""
     if expected == ANYTHING:
         return True
-    if isinstance(expected, float) and isinstance(printed, int | float):
-        return True
+    if isinstance(expected, float) and type(printed) in (int, float):
+        return not 0 <= expected <= 1 or abs(expected - printed) <= SHARE_MAY_DIFFER
     if type(expected) is not type(printed):
         return False
     if isinstance(expected, dict):

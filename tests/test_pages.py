@@ -151,6 +151,10 @@ def test_every_make_target_on_a_page_exists() -> None:
         ('{"a": [1]}', '{"a": [1, 2]}', False),
         ('{"a": ...}', '{"a": {"b": null}}', True),
         ('{"a": true}', '{"a": 1}', False),
+        ('{"a": 1.5}', '{"a": true}', False),
+        ('{"a": 0.97}', '{"a": 0.99}', True),
+        ('{"a": 0.97}', '{"a": 0.9}', False),
+        ('{"a": 0.97}', '{"a": 97}', False),
         ("1\n2", "1", False),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 
 import streamlit as st
@@ -11,17 +11,18 @@ from ui.answers import Answers, Outcome
 from ui.bars import answer_html
 from ui.client import Answer, ClientError, Model, ServiceClient
 from ui.formats import duration
-from ui.pictures import Picture, samples
+from ui.pictures import Gallery, Picture, Source, samples
 from ui.problems import plain, problem_of
 from ui.timing import Timing
 from ui.words import Language
 
 TYPES = ("jpg", "jpeg", "png", "webp")
+MOST = 64  # images at once, as the service's own default for one request
 
 
 def classify_view(client: ServiceClient, model: Model, language: Language) -> None:
     """Images in, a card for each out."""
-    pictures = list(_chosen(language))
+    pictures = _chosen(language)
     answers: Answers = st.session_state.setdefault("answers", Answers())
     with st.spinner(language("asking")):
         outcomes = answers.of(client, model, pictures)
@@ -45,20 +46,29 @@ def show_problem(error: ClientError, url: str, language: Language) -> None:
     st.error("  \n".join(lines), icon=":material/error:")
 
 
-def _chosen(language: Language) -> Iterator[Picture]:
-    """Uploaded files, then a photo, then samples."""
+def _chosen(language: Language) -> list[Picture]:
+    """The first of what was chosen; a line on the page where there is more."""
+    gallery: Gallery = st.session_state.setdefault("gallery", Gallery())
+    sources = list(_sources(language))
+    if len(sources) > MOST:
+        st.warning(language("too_many", chosen=len(sources), taken=MOST), icon=":material/stacks:")
+    return gallery.of(dict(sources[:MOST]))
+
+
+def _sources(language: Language) -> Iterator[tuple[Source, Callable[[], bytes]]]:
+    """Uploaded files, then samples, then a photo."""
     left, right = st.columns([3, 2], gap="large")
     files = left.file_uploader(language("images"), TYPES, accept_multiple_files=True, key="files")
-    yield from (Picture(file.name, file.getvalue()) for file in files)
+    yield from (((file.file_id, file.name), file.getvalue) for file in files)
     with right:
         yield from _from_samples(language)
         if st.toggle(language("use_camera"), key="use_camera"):
             photo = st.camera_input(language("camera"), key="camera")
             if photo is not None:
-                yield Picture(language("photo"), photo.getvalue())
+                yield (photo.file_id, language("photo")), photo.getvalue
 
 
-def _from_samples(language: Language) -> Iterator[Picture]:
+def _from_samples(language: Language) -> Iterator[tuple[Source, Callable[[], bytes]]]:
     found = samples()
     if found:
         names = {name: language(f"sample_{name}") for name in found}
@@ -69,7 +79,7 @@ def _from_samples(language: Language) -> Iterator[Picture]:
             key="samples",
             format_func=names.__getitem__,
         )
-        yield from (Picture(names[name], found[name].read_bytes()) for name in chosen)
+        yield from (((name, names[name]), found[name].read_bytes) for name in chosen)
 
 
 def _summary(outcomes: Sequence[Outcome], language: Language) -> None:

@@ -15,6 +15,7 @@ from ui.client import Unexpected
 CLASSIFYING = ("/predict", "/classificar", "/infer")
 
 SHORTEST_SECONDS = 0.5
+LONGEST_SECONDS = 5.0  # nobody looked in between: a mean over it is not what happens now
 
 Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 Buckets = Sequence[tuple[float, float]]  # (upper edge, how many up to it), by edge
@@ -38,7 +39,7 @@ class Interval:
     ended_at: float
     requests_per_second: float
     images_per_second: float
-    failures_per_second: float
+    failures_per_second: float  # answers 5xx
     p50_seconds: float | None
     p99_seconds: float | None
     mean_batch_size: float | None
@@ -54,10 +55,13 @@ class History:
         self._last: Reading | None = None
 
     def add(self, reading: Reading) -> None:
-        """The page may be drawn several times a second; what is too close to the last is left out."""
-        if self._last is not None and reading.at - self._last.at < SHORTEST_SECONDS:
+        """The page may be drawn several times a second, or not for an hour: what is too close to the last
+        reading is left out, and what is too far from it begins anew.
+        """
+        since = reading.at - self._last.at if self._last else 0.0
+        if self._last and since < SHORTEST_SECONDS:
             return
-        interval = between(self._last, reading) if self._last else None
+        interval = between(self._last, reading) if self._last and since <= LONGEST_SECONDS else None
         if interval is not None:
             self.intervals.append(interval)
         self._last = reading
@@ -163,7 +167,7 @@ def _failures(samples: Samples) -> float:
         for (each, labels), value in samples.items()
         if each == "rotulo_http_requests_total"
         and _classifies(dict(labels))
-        and not dict(labels)["status"].startswith("2")
+        and dict(labels)["status"].startswith("5")
     )
 
 

@@ -5,27 +5,44 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from PIL import Image, ImageOps
 
+Source = tuple[str, str]  # what a picture is known by, and its name
 SIDE_PX = 480
 MAX_PIXELS = 25_000_000
 # In a checkout; an installed package has none, and the page then offers none.
 SAMPLES = Path(__file__).parent.parent / "loadtest" / "samples"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Picture:
     """An encoded image, as it was chosen, and the name that it had."""
 
     name: str
     content: bytes = field(repr=False)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
+
+
+class Gallery:
+    """The pictures of one session. Each is read and hashed once, however often the page is drawn."""
+
+    def __init__(self) -> None:
+        self._known: dict[Source, Picture] = {}
+
+    def of(self, chosen: Mapping[Source, Callable[[], bytes]]) -> list[Picture]:
+        """Reads those that are new, and forgets the ones that are gone."""
+        self._known = {
+            source: self._known.get(source) or Picture(source[1], read()) for source, read in chosen.items()
+        }
+        return list(self._known.values())
 
 
 def thumbnail(content: bytes) -> bytes | None:

@@ -39,7 +39,7 @@ def _refused(error: Refused, language: Language) -> Problem:
     sentences = []
     if error.detail and error.detail not in (title, error.title):
         sentences.append(language("service_says", detail=error.detail))
-    sentences.append(language("refused_why", status=error.status, title=error.title))
+    sentences.append(language("refused_why", status=error.status))
     if error.retry_after_seconds is not None:
         sentences.append(language("retry_after", seconds=seconds(error.retry_after_seconds, language)))
     if error.request_id:

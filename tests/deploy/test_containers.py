@@ -20,6 +20,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DOCKERFILES = ["Dockerfile", "Dockerfile.cuda"]
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
 KNOWN = {PREFIX + name.upper() for name in Settings.model_fields} | {"ROTULO_URL"}  # the page's
 
 
@@ -63,10 +64,15 @@ def test_the_image_holds_every_package_and_the_extras_that_are_asked_for() -> No
     ]
     for package in PROJECT["tool"]["setuptools"]["packages"]:
         assert any(fnmatch.fnmatch(package.split(".")[0], pattern) for pattern in let_through), package
-    extras = last("Dockerfile", "ARG").partition("=")[2].strip('"').split()
-    assert set(extras) <= PROJECT["project"]["optional-dependencies"].keys()
+    in_comment = re.findall(r'"(\w+)"', re.findall("^# Extras.*", DOCKERFILE, re.MULTILINE)[0])
+    by_default = last("Dockerfile", "ARG").partition("=")[2].strip('"').split()
+    in_compose = SERVICES["page"]["build"]["args"]["EXTRAS"].split()
+    extras = {*in_comment, *by_default, *in_compose}
+    assert {"otel", "postgres", "ui"} <= extras <= PROJECT["project"]["optional-dependencies"].keys()
     needs = [need for extra in extras for need in PROJECT["project"]["optional-dependencies"][extra]]
     assert not any("torch" in need for need in [*PROJECT["project"]["dependencies"], *needs])
+    # Each need goes to pip by itself, and no registry has this project.
+    assert not any(need.startswith("rotulo") for need in needs)
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
@@ -112,6 +118,19 @@ def test_compose_sets_what_is_a_setting_and_no_secret() -> None:
         names = service.get("environment", {}).keys()
         assert {name for name in names if name.startswith(PREFIX)} <= KNOWN
         assert not any(re.search("TOKEN|PASSWORD|SECRET|KEY", name) for name in names)
+
+
+def test_the_page_listens_where_its_published_port_leads() -> None:
+    entrypoint = SERVICES["page"]["entrypoint"]
+    assert entrypoint == ["python", "-m", "ui", "--host", "0.0.0.0"]  # noqa: S104
+    assert SERVICES["page"]["ports"] == ["127.0.0.1:8501:8501"]
+
+
+def test_nobody_logs_in_to_grafana() -> None:
+    environment = SERVICES["grafana"]["environment"]
+    assert environment["GF_AUTH_DISABLE_LOGIN_FORM"] == "true"
+    assert environment["GF_AUTH_BASIC_ENABLED"] == "false"
+    assert environment["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
 
 
 def test_compose_waits_for_the_drain() -> None:

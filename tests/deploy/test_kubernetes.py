@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from service.settings import PREFIX, Settings
-from tests.deploy.exposed import DEPLOY, promtool, unknown
+from tests.deploy.exposed import DEPLOY, ROOT, promtool, unknown
 
 FOLDER = DEPLOY / "kubernetes"
 KUSTOMIZATION: dict[str, Any] = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
@@ -25,6 +25,7 @@ POD: dict[str, Any] = MANIFESTS["deployment.yaml"]["spec"]["template"]
 ENVIRONMENT = {variable["name"]: variable for variable in CONTAINER["env"]}
 ADAPTER = yaml.safe_load((FOLDER / "prometheus-adapter.yaml").read_text())["rules"]["custom"]
 LABELS = {"app.kubernetes.io/name": "rotulo"}
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -58,6 +59,24 @@ def test_the_environment_is_settings_and_no_more_of_that_prefix_comes_from_the_c
     assert ENVIRONMENT.keys() <= known
     # A Service named rotulo would put ROTULO_PORT=tcp://... and others into every pod.
     assert POD["spec"]["enableServiceLinks"] is False
+
+
+def test_no_pod_starts_without_the_admin_token_that_all_share() -> None:
+    reference = ENVIRONMENT["ROTULO_ADMIN_TOKEN"]["valueFrom"]["secretKeyRef"]
+    assert reference == {"name": "rotulo", "key": "admin-token"}
+    assert "kubectl create secret generic rotulo --from-literal=admin-token=" in OPERATIONS
+
+
+def test_the_scrape_of_the_pods_gives_what_alerts_and_autoscaler_need(tmp_path: Path) -> None:
+    (text,) = re.findall(r"^```yaml\n(scrape_configs:\n.*?)^```", OPERATIONS, re.MULTILINE | re.DOTALL)
+    (scrape,) = yaml.safe_load(text)["scrape_configs"]
+    assert scrape["job_name"] == "rotulo"
+    assert {"namespace", "pod"} <= {each.get("target_label") for each in scrape["relabel_configs"]}
+    file = tmp_path / "prometheus.yml"
+    # Debian's promtool is built without Kubernetes.
+    file.write_text(text.replace("kubernetes_sd_configs: [{role: pod}]", "static_configs: []"))
+    done = subprocess.run([promtool(), "check", "config", file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_pod_is_given_time_for_its_drain() -> None:

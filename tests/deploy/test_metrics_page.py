@@ -6,6 +6,9 @@ import re
 
 import pytest
 
+from batching import BatchFailed, OutOfMemory, WrongResultCount
+from models.errors import BadOutput
+from service.metrics import Metrics
 from tests.deploy.exposed import ROOT, Exposed, everything, exposed, queried
 from tests.live import LiveService
 
@@ -55,6 +58,19 @@ def test_what_is_measured_of_the_service_moves(live: LiveService) -> None:
     assert live.metric("rotulo_latency_target_seconds") == 300
     assert live.metric("rotulo_engine_busy_seconds") == 0
     assert live.metric("rotulo_bodies_held_bytes") == 0
+
+
+def test_what_alerts_count_is_there_before_it_happens_for_the_first_time() -> None:
+    metrics = Metrics(1.0)
+    metrics.watch("cifar10", waiting=lambda: 0, answers_kept=lambda: 0)
+    metrics.watch_record(lambda: 0, lambda: 0)
+    shown = metrics.text().decode().splitlines()
+    for outcome in ("activated", "unfit", "unknown", "abandoned"):
+        assert f'rotulo_activations_total{{model="cifar10",outcome="{outcome}"}} 0.0' in shown
+    for error in (BadOutput, BatchFailed, OutOfMemory, WrongResultCount):
+        assert f'rotulo_failed_total{{kind="{error.__name__}",model="cifar10"}} 0.0' in shown
+    for outcome in ("written", "dropped"):
+        assert f'rotulo_record_rows_total{{outcome="{outcome}"}} 0.0' in shown
 
 
 def test_the_reader_of_queries_finds_names_and_labels() -> None:

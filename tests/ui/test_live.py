@@ -55,6 +55,16 @@ def test_rates_latencies_and_batches_are_those_of_the_time_between() -> None:
     assert summed([found]) == [("1", 0), ("2", 1), ("3–4", 0), ("5–8", 1)]
 
 
+def test_what_callers_did_wrong_is_no_failure() -> None:
+    source = metrics()
+    before = page(source)
+    for status in (200, 415, 422, 499, 500, 503):
+        answer(source, 0.01, status)
+    found = interval(before, source)
+    assert found is not None
+    assert (found.requests_per_second, found.failures_per_second) == (3, 1)
+
+
 def test_the_page_s_own_questions_are_not_load() -> None:
     source = metrics()
     before = page(source)
@@ -132,6 +142,14 @@ def test_a_pause_of_the_service_is_no_interval() -> None:
     assert not history.intervals
     history.add(read(text, 62.0))
     assert [each.ended_at for each in history.intervals] == [62.0]
+
+
+def test_a_time_in_which_nobody_looked_is_no_interval() -> None:
+    text = page(metrics())
+    history = History(shown=3)
+    for at in (0.0, 2.0, 602.0, 604.0):
+        history.add(read(text, at))
+    assert [each.ended_at for each in history.intervals] == [2.0, 604.0]
 
 
 def test_a_quantile_is_linear_within_its_bucket() -> None:

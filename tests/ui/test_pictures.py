@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import SAMPLES, ImageMaker, png_header
-from ui.pictures import SIDE_PX, Picture, samples, thumbnail
+from ui.pictures import SIDE_PX, Gallery, Picture, samples, thumbnail
 
 
 def opened(content: bytes | None) -> Image.Image:
@@ -47,6 +47,23 @@ def test_what_cannot_be_read_has_no_copy(content: bytes) -> None:
 
 def test_the_same_image_is_known_again_under_another_name() -> None:
     assert Picture("a", b"x").digest == Picture("b", b"x").digest != Picture("a", b"y").digest
+
+
+def test_a_picture_is_read_and_hashed_once_until_it_is_gone() -> None:
+    gallery, reads = Gallery(), 0
+
+    def read() -> bytes:
+        nonlocal reads
+        reads += 1
+        return b"x"
+
+    (first,) = gallery.of({("1", "a"): read})
+    assert gallery.of({("1", "a"): read, ("2", "b"): read})[0] is first
+    assert first.digest is first.digest
+    assert reads == 2
+    assert gallery.of({}) == []
+    gallery.of({("1", "a"): read})
+    assert reads == 3
 
 
 def test_a_checkout_has_samples() -> None:
