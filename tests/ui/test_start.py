@@ -92,6 +92,8 @@ def test_a_service_that_cannot_start_ends_the_page_too() -> None:
 def test_a_page_of_its_own_ends_at_a_signal_and_frees_its_port() -> None:
     page = free_port()
     with listening("--port", str(page), ports={page}) as process:
+        # Streamlit says its address just before it minds signals; once it answers, it does.
+        urllib.request.urlopen(f"http://127.0.0.1:{page}/").close()
         process.send_signal(signal.SIGTERM)
         assert process.wait(ENDED_SECONDS) == 0
     assert not is_open(page)
