@@ -32,8 +32,8 @@ def _head(document: Document) -> Iterator[str]:
         f"inference {_ms(idle['infer_ms_p50'])}: {_ms(idle['added_ms_p50'])} ms added."
     )
     yield (
-        f"- Callers who all want an answer within 1 ms cost {_ms(refusal['cpu_ms'])} ms of processor time each "
-        f"(turned down after {_ms(refusal['response_ms_p50'])} ms; those who find nobody in line are run)."
+        f"- Callers who all want an answer within 1 ms cost {_ms(refusal['cpu_ms'])} ms of processor time "
+        f"each (turned down after {_ms(refusal['response_ms_p50'])} ms; those who find nobody in line are run)."
     )
 
 
