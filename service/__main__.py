@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 import socket
 import sys
@@ -45,7 +44,7 @@ def _serve(settings: Settings) -> int:
     logs.configure(output, settings.log_level, settings.log_format)
     store = Store(settings)
     service = Service(settings, store.load_all(), store)
-    say = logging.getLogger("rotulo").info if settings.log_format == "json" else output.say
+    say = logs.announce if settings.log_format == "json" else output.say
     Server(service, lambda url: say(greeting(service, url))).run()
     output.flush()
     return 0

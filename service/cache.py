@@ -66,7 +66,8 @@ class AnswerCache(Generic[Caller, Answer]):
         """The flight that brings this caller's answer: a new one, to be flown, if the caller is its leader.
 
         A flight that is due after the caller is not for it: alone, the line would serve it sooner. So of one
-        key there are two flights only where somebody was in more of a hurry than those before.
+        key there are two flights only where somebody was in more of a hurry than those before, or where one
+        has failed its leader.
         """
         flights = self._flights.setdefault(key, [])
         flight = min(flights, key=_due, default=None)
@@ -95,6 +96,9 @@ class AnswerCache(Generic[Caller, Answer]):
     def fail(self, flight: Flight[Caller], fault: Fault) -> list[Caller]:
         """Returns who is to be told the failure. For the others, if any are left in its line, the flight is
         to be flown once more, by the budget of its new leader, who is due first.
+
+        Nobody else boards one that has failed its leader: newcomers who are due sooner would lead it in turn,
+        and fail it, for as long as they come.
         """
         others_go_on = fault is Fault.LEADER or (fault is Fault.BATCH and not flight.second_try)
         flight.second_try |= fault is Fault.BATCH
@@ -102,11 +106,11 @@ class AnswerCache(Generic[Caller, Answer]):
             told = flight.line.take(len(flight.line))
         else:
             told = [flight.leader] if flight.line.cancel(flight.leader) else []
+        if not flight.line or fault is Fault.LEADER:
+            self._close(flight)
         if flight.line:
             (flight.leader,) = flight.line.take(1)
             flight.line.put_back(flight.leader)
-        else:
-            self._close(flight)
         return told
 
     def _close(self, flight: Flight[Caller]) -> None:

@@ -88,6 +88,12 @@ class CachedModel(ServedModel):
         return {"X-Cache": next(iter(outcomes)) if len(results) == 1 else counts} if outcomes else {}
 
     async def _ask(self, key: bytes, budget: Budget, work: Work) -> Classified:
+        classified = await self._found(key, budget, work)
+        # A flight tells the trace of the request that began it, and of no other.
+        self._trace.classified(self.predictor.manifest)
+        return classified
+
+    async def _found(self, key: bytes, budget: Budget, work: Work) -> Classified:
         kept = self._cache.look_up(key)
         if kept is not None:
             self._metrics.cache_looked_up(self.batcher.name, "hit")

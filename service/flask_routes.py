@@ -63,9 +63,9 @@ def flask_app(service: Service) -> Flask:
                     results: list[Classified | Exception] = [await model.classify(images[0], budget)]
                 else:
                     results = await model.classify_all(images, budget)
-            service.record.answered(request.environ[SCOPE_KEY], "flask", model, images, results)
             response = jsonify(predictions=[_category(model, result) for result in results])
             response.headers.update(model.cache_headers(results))
+            service.record.answered(request.environ[SCOPE_KEY], "flask", model, images, results)
             return response
 
     @app.post("/classificar")
@@ -77,9 +77,9 @@ def flask_app(service: Service) -> Flask:
         with slot.use() as model:
             async with cancelled_when_client_leaves(request.environ[RECEIVE_KEY]):
                 result = await model.classify(image, budget)
-            service.record.answered(request.environ[SCOPE_KEY], "flask", model, [image], [result])
             response = jsonify(_status(model.classes, result.prediction))
             response.headers.update(model.cache_headers([result]))
+            service.record.answered(request.environ[SCOPE_KEY], "flask", model, [image], [result])
             return response
 
     @app.post("/shutdown")

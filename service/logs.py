@@ -123,5 +123,11 @@ def configure(output: Output, level: str, log_format: str) -> None:
     logging.getLogger("uvicorn.error").addFilter(_is_not_of_callers)
 
 
+def announce(text: str) -> None:
+    """A record at level `info`, shown at any level: it may hold the only sight of the admin token."""
+    logger = logging.getLogger("rotulo")
+    logger.handle(logger.makeRecord(logger.name, logging.INFO, "", 0, text, (), None))
+
+
 def _is_not_of_callers(record: logging.LogRecord) -> bool:
     return record.msg != _UVICORN_OF_CALLERS

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from itertools import chain
 from urllib.parse import urlsplit
 
 from opentelemetry import trace
@@ -29,8 +30,16 @@ from service.edge import route_of
 from service.limits import App, Message, Receive, Scope, Send
 from service.tracing import Trace
 
-# Says so with every attempt where the collector is away; that an export has failed is enough.
-logging.getLogger("opentelemetry.exporter.otlp.proto.http.trace_exporter").setLevel(logging.ERROR)
+_QUIETENED = (
+    # Says so with every attempt where the collector is away; that an export has failed is enough.
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    # These tell of every trace header that a caller gets wrong.
+    "opentelemetry.trace",
+    "opentelemetry.baggage",
+    "opentelemetry.sdk.trace",
+)
+for _name in _QUIETENED:
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 EXPORT_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
@@ -49,6 +58,7 @@ class OtelTrace(Trace):
         self._tracer = self._provider.get_tracer("rotulo")
 
     def around(self, app: App) -> App:
+        """The middleware decodes headers and the query, and raises where it cannot: those go untraced."""
         middleware: App = OpenTelemetryMiddleware(
             _described(app),
             excluded_urls=_NOT_TRACED,
@@ -57,17 +67,26 @@ class OtelTrace(Trace):
             meter_provider=NoOpMeterProvider(),
             exclude_spans=["receive", "send"],
         )
-        return middleware
+
+        async def traced_if_readable(scope: Scope, receive: Receive, send: Send) -> None:
+            await (middleware if _is_ascii(scope) else app)(scope, receive, send)
+
+        return traced_if_readable
 
     def decoded(self, seconds: float) -> None:
         self._span("decode", time.time_ns(), seconds)
 
+    def classified(self, manifest: Manifest) -> None:
+        span = trace.get_current_span()
+        if span.is_recording():  # not sampled out, nor over since its caller left
+            span.set_attributes(_model_attributes(manifest))
+
     def answered(self, manifest: Manifest, answered: Answered[Prediction]) -> None:
-        model = {"rotulo.model": manifest.name, "rotulo.model_version": manifest.version}
-        trace.get_current_span().set_attributes(model)
+        self.classified(manifest)
+        ran = _model_attributes(manifest) | {"rotulo.batch_size": answered.batch_size}
         ended = time.time_ns()
         self._span("queue", ended - _nanoseconds(answered.batch_seconds), answered.queue_seconds)
-        self._span("infer", ended, answered.batch_seconds, model | {"rotulo.batch_size": answered.batch_size})
+        self._span("infer", ended, answered.batch_seconds, ran)
 
     async def close(self) -> None:
         with suppress(TimeoutError):
@@ -77,11 +96,22 @@ class OtelTrace(Trace):
     def _span(
         self, name: str, ended_ns: int, seconds: float, attributes: dict[str, str | int] | None = None
     ) -> None:
-        """A part of the current request that is over."""
+        """A part of the current request that is over, where that has a trace."""
+        if not trace.get_current_span().get_span_context().is_valid:
+            return
         span = self._tracer.start_span(
             name, start_time=ended_ns - _nanoseconds(seconds), attributes=attributes
         )
         span.end(ended_ns)
+
+
+def _model_attributes(manifest: Manifest) -> dict[str, str | int]:
+    return {"rotulo.model": manifest.name, "rotulo.model_version": manifest.version}
+
+
+def _is_ascii(scope: Scope) -> bool:
+    texts = (scope.get("query_string", b""), *chain.from_iterable(scope.get("headers", ())))
+    return all(text.isascii() for text in texts)
 
 
 def _nanoseconds(seconds: float) -> int:

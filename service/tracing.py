@@ -10,7 +10,7 @@ from service.settings import BadSettings, Settings
 
 
 class Trace:
-    """Hears of a request's parts as they end, in the request's own task. This one does nothing."""
+    """Hears of a request's parts as they end, in the request's own context. This one does nothing."""
 
     def around(self, app: App) -> App:
         """The whole application, with whatever has to see each request first."""
@@ -19,8 +19,11 @@ class Trace:
     def decoded(self, seconds: float) -> None:
         """An image of the current request was decoded, and that took so long."""
 
+    def classified(self, manifest: Manifest) -> None:
+        """An image of the current request has its answer, wherever that came from."""
+
     def answered(self, manifest: Manifest, answered: Answered[Prediction]) -> None:
-        """An image of the current request has its answer."""
+        """An image of the current request was run, and so has its answer."""
 
     async def close(self) -> None:
         """Send what is left, for a moment."""

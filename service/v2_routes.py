@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
@@ -129,15 +129,20 @@ def _metadata(model: ServedModel) -> ModelMetadataPayload:
 async def _infer(service: Service, model: ServedModel, request: Request) -> Response:
     budget = budget_of(request.scope)
     model.admit(budget)
-    manifest = model.predictor.manifest
-    limits = InputLimits(service.settings.max_images, manifest.preprocessing.size)
+    limits = InputLimits(service.settings.max_images, model.predictor.manifest.preprocessing.size)
     async with service.intake.body(request.scope, request.receive) as body:
         asked = read_request(body, request.headers.get(HEADER_LENGTH), limits)
         async with cancelled_when_client_leaves(request.receive):
             decoded = await _pixels(model, asked, budget)
             results = await _all_or_none(_answer(model, *each, budget) for each in decoded)
+        response = _answered(model, asked, results)
         images = asked.images if asked.pixels is None else list(asked.pixels)
         service.record.answered(request.scope, "v2", model, images or (), results)
+        return response
+
+
+def _answered(model: ServedModel, asked: InferRequest, results: Sequence[Classified]) -> Response:
+    manifest = model.predictor.manifest
     envelope = {"model_name": manifest.name, "model_version": manifest.version, **asked.echo}
     tensors = output_tensors([result.prediction for result in results], manifest.classes)
     content, header_length = write_response(envelope, tensors, asked.outputs)

@@ -21,6 +21,12 @@ _ID = PREDICTIONS.c.id
 _SQLITE_STEPS = 10_000  # between two looks at the clock: about a millisecond
 
 
+def reason(error: Exception) -> str:
+    """One line, without the statement and the values that SQLAlchemy would add."""
+    words = str(getattr(error, "orig", None) or error).strip()
+    return words.partition("\n")[0] or type(error).__name__
+
+
 class Database:
     """One table in SQLite or PostgreSQL. May be used from several threads."""
 

@@ -73,6 +73,7 @@ class RowMaker:
             "queue_seconds": round(answered.queue_seconds, 6),
             "infer_seconds": round(answered.batch_seconds, 6),
             "batch_size": answered.batch_size,
+            "cache": classified.cache,
             "image": content if self._keep_images and len(content) <= MAX_IMAGE_BYTES else None,
         }
 

@@ -79,6 +79,8 @@ class Record(NoRecord):
     ) -> None:
         pairs = zip(images, results, strict=True)
         answers = [(image, result) for image, result in pairs if isinstance(result, Classified)]
+        if not answers:
+            return
         state = scope["state"]
         key = state.get("api_key_name")
         noted = Noted(time.time_ns(), state["request_id"], key, route, model.predictor.manifest, answers)

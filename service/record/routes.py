@@ -43,6 +43,7 @@ _ROW: dict[str, Any] = {
     "queue_seconds": 0.0,
     "infer_seconds": 0.002,
     "batch_size": 1,
+    "cache": "miss",
 }
 
 
@@ -68,6 +69,7 @@ class RowPayload(BaseModel):
     queue_seconds: float
     infer_seconds: float = Field(description="of the batch that the image ran in")
     batch_size: int
+    cache: str | None = Field(description="hit, coalesced or miss, where answers are kept")
 
 
 class PagePayload(BaseModel):

@@ -54,6 +54,7 @@ PREDICTIONS = Table(
     Column("queue_seconds", Float, nullable=False),
     Column("infer_seconds", Float, nullable=False),
     Column("batch_size", Integer, nullable=False),
+    Column("cache", Text, comment="hit, coalesced or miss, where answers are kept"),
     Column("image", LargeBinary, comment="the bytes as sent, where record_images is on"),
 )
 SHOWN = [column for column in PREDICTIONS.columns if column.name != "image"]

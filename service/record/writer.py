@@ -7,9 +7,9 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from service.record.database import REFUSED, Database
+from service.record.database import REFUSED, Database, reason
 from service.record.line import Line
 from service.record.noted import Row, RowMaker
 from service.record.policy import TRIM_ROWS, Outage, Retention
@@ -94,11 +94,19 @@ class Writer:
             self._line.release(image_bytes=noted.image_bytes - sum(_held(row) for row in rows))
 
     def _work(self) -> None:
-        """All that waits; then, where nothing does, one portion of what is too old."""
-        while self._rows and not self._stopping.is_set() and self._attempt(self._write):
+        """A portion of what waits, then one of what is too old; and again, where either was a full one."""
+        more = True
+        while more and not self._stopping.is_set():
+            wrote = bool(self._rows) and self._attempt(self._write)
+            trimmed = self._is_trim_due() and self._attempt(self._trim)
             self._digest()
-        if not self._rows and time.monotonic() >= self._retention.due_at:
-            self._attempt(self._trim)
+            more = (wrote and self._is_portion_full()) or (trimmed and self._is_trim_due())
+
+    def _is_trim_due(self) -> bool:
+        return time.monotonic() >= self._retention.due_at
+
+    def _is_portion_full(self) -> bool:
+        return len(self._rows) >= PORTION_ROWS or sum(map(_held, self._rows)) >= PORTION_BYTES
 
     def _flush(self) -> None:
         self._outage.retry_at = -math.inf  # one more try, however short ago the last one was
@@ -131,13 +139,28 @@ class Writer:
         try:
             self._database.write(portion)
         except REFUSED as error:
-            logger.warning("%d predictions cannot be recorded: %s", len(portion), reason(error))
-            outcome = "dropped"
+            logger.warning("not all of %d predictions can be recorded: %s", len(portion), reason(error))
+            self._write_each(portion)
         else:
-            outcome, self.last_write = "written", time.monotonic()
-        for _ in portion:
+            self._done(portion, "written")
+
+    def _write_each(self, rows: Sequence[Row]) -> None:
+        """So that one which the database refuses takes no other with it."""
+        for row in rows:
+            try:
+                self._database.write([row])
+            except REFUSED:
+                self._done([row], "dropped")
+            else:
+                self._done([row], "written")
+
+    def _done(self, rows: Sequence[Row], outcome: str) -> None:
+        """These, the oldest, leave the line."""
+        if outcome == "written":
+            self.last_write = time.monotonic()
+        for _ in rows:
             self._line.release(rows=1, image_bytes=_held(self._rows.popleft()))
-        self._count(outcome, len(portion))
+        self._count(outcome, len(rows))
 
     def _portion(self) -> list[Row]:
         """The oldest rows, at least one; they leave the line when they are written."""
@@ -151,19 +174,18 @@ class Writer:
         return portion
 
     def _trim(self) -> None:
-        oldest = self._retention.oldest(time.time_ns() // 1000)
-        deleted = self._database.trim(oldest, self._retention.rows, TRIM_ROWS)
+        """One portion. That this fails is no outage: it is said, and tried again as if all had been done."""
+        oldest, deleted = self._retention.oldest(time.time_ns() // 1000), 0
+        try:
+            deleted = self._database.trim(oldest, self._retention.rows, TRIM_ROWS)
+        except Exception as error:
+            self._prepared = False  # as in `_attempt`
+            logger.warning("old predictions are not deleted: %s", reason(error))
         self._retention.trimmed(deleted, time.monotonic())
 
     def _drop(self, rows: int) -> None:
         self._line.release(rows=rows)
         self._count("dropped", rows)
-
-
-def reason(error: Exception) -> str:
-    """One line, without the statement and the values that SQLAlchemy would add."""
-    words = str(getattr(error, "orig", None) or error).strip()
-    return words.partition("\n")[0] or type(error).__name__
 
 
 def _held(row: Row) -> int:

@@ -60,6 +60,18 @@ def test_a_budget_that_was_too_small_fails_its_own_caller_and_the_next_one_due_l
     assert cache.land(flight, "answer") == [middle, patient]
 
 
+def test_callers_in_a_hurry_who_keep_coming_do_not_keep_a_patient_one_from_its_answer() -> None:
+    cache: AnswerCache[Caller, str] = AnswerCache(MAX_ENTRIES)
+    hasty, patient = Caller(b"a", 1), Caller(b"a", 100)
+    (flight,) = {cache.board(b"a", caller) for caller in (hasty, patient)}
+    for due in range(2, 10):
+        cache.board(b"a", Caller(b"a", due))
+        if flight.leader is not patient:
+            cache.fail(flight, Fault.LEADER)
+    assert flight.leader is patient
+    assert cache.land(flight, "answer") == [patient]
+
+
 def test_a_failed_batch_is_tried_once_more_for_the_others_and_then_fails_them_all() -> None:
     cache: AnswerCache[Caller, str] = AnswerCache(MAX_ENTRIES)
     callers = [Caller(b"a", due) for due in (1, 2, 3)]
@@ -89,6 +101,7 @@ class Comings(RuleBasedStateMachine):
         self.cache: AnswerCache[Caller, bytes] = AnswerCache(MAX_ENTRIES)
         self.aboard: dict[Flight[Caller], list[Caller]] = {}  # what is flown, and for whom
         self.faults: dict[Flight[Caller], int] = {}  # failed batches of each
+        self.closed: set[Flight[Caller]] = set()  # that have failed a leader
 
     @rule(key=st.sampled_from(KEYS), deadline=TIMES)
     def ask(self, key: bytes, deadline: int) -> None:
@@ -97,10 +110,12 @@ class Comings(RuleBasedStateMachine):
             assert kept == key
             return
         caller = Caller(key, deadline)
-        due = [flight.leader.deadline for flight in self.aboard if flight.key == key]
+        open_ones = [flight for flight in self.aboard.keys() - self.closed if flight.key == key]
+        due = [flight.leader.deadline for flight in open_ones]
         flight = self.cache.board(key, caller)
         assert flight.key == key
         if flight in self.aboard:
+            assert flight in open_ones
             assert flight.leader is not caller
             assert flight.leader.deadline == min(due) <= deadline
         else:  # the only one, unless those that there are might come too late
@@ -134,6 +149,7 @@ class Comings(RuleBasedStateMachine):
         leader, before = flight.leader, list(self.aboard[flight])
         told = self.cache.fail(flight, fault)
         self.faults[flight] = self.faults.get(flight, 0) + (fault is Fault.BATCH)
+        self.closed |= {flight} if fault is Fault.LEADER else set()
         if fault is Fault.EVERYBODY or (fault is Fault.BATCH and self.faults[flight] > 1):
             assert sorted(map(id, told)) == sorted(map(id, before))
         else:

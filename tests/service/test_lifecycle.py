@@ -261,8 +261,12 @@ def test_a_port_in_use_stops_the_start_with_one_line() -> None:
     assert result.stderr.splitlines() == [said]
 
 
-def test_with_json_logs_every_line_is_an_object_the_greeting_too(models_dir: Path) -> None:
-    with started("--models-dir", str(models_dir), "--log-format", "json") as (_, port, printed):
+def test_with_json_logs_every_line_is_an_object_the_greeting_with_the_token_too_at_any_level(
+    models_dir: Path,
+) -> None:
+    flags = ("--models-dir", str(models_dir), "--log-format", "json", "--log-level", "error")
+    with started(*flags) as (_, port, printed):
         said = [json.loads(line) for line in printed.splitlines()]
     assert said[-1]["level"] == "info"
     assert f":{port}/docs" in said[-1]["message"]
+    assert "admin token, for this run: " in said[-1]["message"]

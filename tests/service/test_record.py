@@ -18,8 +18,11 @@ import numpy as np
 import pytest
 
 from models.predictor import Predictor
+from service import flask_routes, v2_routes
 from service.record import reader
 from service.record.export import COLUMNS
+from service.record.line import Line
+from service.record.noted import Noted
 from service.record.routes import RowPayload
 from service.settings import BadSettings, read_settings
 from tests.conftest import CLASSES, ImageMaker, spec
@@ -96,6 +99,7 @@ def test_the_answers_of_every_route_are_rows_that_say_the_same(
     assert rows[0]["request_id"] == "one"
     assert rows[1]["request_id"] == rows[2]["request_id"]
     assert all(row["batch_size"] >= 1 and row["infer_seconds"] >= 0 for row in rows)
+    assert {row["cache"] for row in rows} == {None}
 
 
 def test_the_timing_is_that_of_the_answer(live: LiveService, make_image: ImageMaker) -> None:
@@ -104,6 +108,20 @@ def test_the_timing_is_that_of_the_answer(live: LiveService, make_image: ImageMa
     (row,) = rows_of(live)
     shown = [f"{row[name] * 1000:.2f}" for name in ("decode_seconds", "queue_seconds", "infer_seconds")]
     assert [part.partition("dur=")[2] for part in timing.split(", ")[:3]] == shown
+
+
+def test_a_row_says_whether_its_image_was_run(database: RecordDatabase, make_image: ImageMaker) -> None:
+    one, other = make_image(1), make_image(2)
+    with serve([predictor()], record_url=database.url, cache_entries=10) as live:
+        live.request("POST", PREDICT, one)
+        live.request("POST", PREDICT, *multipart(("file", one), ("file", other), ("file", other)))
+        written(live, 4)
+        rows = rows_of(live)[::-1]
+        text = read(live, format="csv").body.decode()
+    assert [row["cache"] for row in rows] == ["miss", "hit", "miss", "coalesced"]
+    assert [row["batch_size"] for row in rows] == [1, 0, 1, 1]
+    lines = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert [line["cache"] for line in lines] == [row["cache"] for row in rows[::-1]]
 
 
 def test_pixels_are_rows_too(live: LiveService) -> None:
@@ -126,6 +144,40 @@ def test_what_is_refused_is_no_row(live: LiveService, make_image: ImageMaker) ->
     written(live, 1)
     (row,) = rows_of(live)
     assert row["image_sha256"] == hashlib.sha256(good).hexdigest()
+
+
+def test_an_answer_that_is_not_given_is_no_row(
+    tmp_path: Path, make_image: ImageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("the response cannot be written")
+
+    url = SqliteFile(tmp_path / "p.db").url
+    with serve([predictor(), predictor("bottle")], record_url=url) as live:  # no bottle is a class of it
+        assert live.request("POST", "/classificar", *multipart(("image", make_image()))).status == 404
+        monkeypatch.setattr(v2_routes, "write_response", broken)
+        pixels = {"name": "pixels", "datatype": "UINT8", "shape": [1, 8, 8, 3], "data": [0] * 192}
+        assert live.request("POST", INFER, v2_body(**pixels)).status == 500
+        monkeypatch.setattr(flask_routes, "_category", broken)
+        assert live.request("POST", "/predict", *multipart(("file", make_image()))).status == 500
+        assert live.request("POST", PREDICT, make_image()).status == 200
+        written(live, 1)
+        assert [row["route"] for row in rows_of(live)] == ["v1"]
+
+
+def test_a_request_without_an_answer_does_not_enter_the_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered: list[Noted] = []
+
+    def offer(_: Line, noted: Noted) -> bool:
+        offered.append(noted)
+        return True
+
+    monkeypatch.setattr(Line, "offer", offer)
+    with serve([predictor()], record_url=SqliteFile(tmp_path / "p.db").url) as live:
+        assert live.request("POST", PREDICT, *multipart(("file", b"bad"), ("file", b"worse"))).status == 200
+    assert not offered
 
 
 def test_a_row_has_the_name_of_the_key_and_never_the_key(

@@ -254,7 +254,7 @@ def test_rows_that_the_database_will_never_take_are_dropped_and_the_next_are_wri
 
 
 def test_a_query_that_takes_too_long_is_ended_and_the_writer_is_not_held(
-    tmp_path: Path, make_image: ImageMaker, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_image: ImageMaker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     database = SqliteFile(tmp_path / "p.db")
     with serving(database.url) as live:
@@ -263,11 +263,25 @@ def test_a_query_that_takes_too_long_is_ended_and_the_writer_is_not_held(
         (row,) = RowMaker(keep_images=False).rows(noted_at(0.0, make_image()))
         Database(database.url).write([{**row, "id": f"{number:032x}"} for number in range(20_000)])
         monkeypatch.setattr(record_database, "STATEMENT_SECONDS", -1.0)
-        assert read(live, "?label=none").status == 503
+        for _ in range(2):
+            assert read(live, "?label=none").status == 503
+        assert said(caplog, "the record cannot be read: interrupted") == 1
         monkeypatch.undo()
         assert read(live, "?label=none").status == 200
         predict(live, make_image(), 1)
         written(live, 2)
+
+
+@pytest.mark.parametrize(("rendering", "query"), [("json_page", ""), ("csv_lines", "?format=csv")])
+def test_rows_that_cannot_be_shown_are_not_taken_for_a_database_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rendering: str, query: str
+) -> None:
+    def broken(*_: object) -> bytes:
+        raise ValueError("cannot be shown")
+
+    monkeypatch.setattr(reader, rendering, broken)
+    with serving(SqliteFile(tmp_path / "p.db").url) as live:
+        until(live, lambda: read(live, query).status == 500)
 
 
 def test_a_table_locked_by_another_is_a_503_within_a_bound(cluster: Cluster, make_image: ImageMaker) -> None:

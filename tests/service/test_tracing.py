@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import logging
 import socket
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -19,11 +22,14 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from pydantic import HttpUrl
 
 from models.predictor import Predictor
-from service.otel import _signal_url
+from service.limits import Scope
+from service.otel import OtelTrace, _signal_url
 from service.settings import BadSettings, Settings, read_settings
 from service.tracing import Trace, trace_of
 from tests.conftest import ImageMaker
 from tests.live import LiveService, multipart, serve
+from tests.service.fakes import HeldEngine, predictor_on
+from tests.service.test_cache import ask, at_once, hold_with
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: refused
 PARENT = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -90,10 +96,7 @@ def requests_in(spans: list[Span]) -> dict[str, Span]:
 
 
 def parts_of(request: Span, spans: list[Span]) -> list[Span]:
-    return sorted(
-        (span for span in spans if span.parent_span_id == request.span_id),
-        key=lambda span: span.start_time_unix_nano,
-    )
+    return [span for span in spans if span.parent_span_id == request.span_id]
 
 
 def test_every_way_to_ask_is_a_span_with_its_parts(
@@ -127,12 +130,11 @@ def test_every_way_to_ask_is_a_span_with_its_parts(
     for request in (native, flask, v2):
         assert attributes(request)["rotulo.model"] == "cifar10"
         assert attributes(request)["rotulo.model_version"] == "1"
-        parts = parts_of(request, spans)
-        assert [part.name for part in parts][-2:] == ["queue", "infer"]
-        assert attributes(parts[-1])["rotulo.batch_size"] == 1
-        assert parts[-2].end_time_unix_nano == parts[-1].start_time_unix_nano
-        assert parts[-1].end_time_unix_nano <= request.end_time_unix_nano
-        assert "decode" in [part.name for part in parts]
+        parts = {part.name: part for part in parts_of(request, spans)}
+        assert parts.keys() == {"decode", "queue", "infer"}
+        assert attributes(parts["infer"])["rotulo.batch_size"] == 1
+        assert parts["queue"].end_time_unix_nano == parts["infer"].start_time_unix_nano
+        assert parts["infer"].end_time_unix_nano <= request.end_time_unix_nano
     assert attributes(native)["rotulo.request_id"] == "mine"
     assert native.trace_id.hex() == PARENT
 
@@ -149,28 +151,121 @@ def test_what_is_refused_has_a_span_too_by_its_route_and_never_by_its_path(
     assert attributes(requests["GET unmatched"])["http.status_code"] == 404
 
 
-HOSTILE = [b"traceparent: \xff\xfe", b"traceparent: 00-zz", b"tracestate: " + b"a=b," * 200, b"baggage: \xff"]
+UNREADABLE = b"\xff\\x"  # neither UTF-8 nor, as the middleware takes it then, escapes
+# The query, and headers.
+HOSTILE = [
+    (b"", b"Host: " + UNREADABLE),
+    (b"?x=%ff\\x", b"Host: a"),
+    *(
+        (b"", b"Host: a\r\n" + header)
+        for header in (
+            b"traceparent: \xff\xfe",
+            b"traceparent: 00-zz",
+            b"tracestate: " + b"a=b," * 200,
+            b"baggage: \xff",
+            b"baggage: \xff\\ud800",
+            b"User-Agent: " + UNREADABLE,
+            b"traceparent: " + UNREADABLE,
+            b"tracestate: " + UNREADABLE,
+            b"baggage: " + UNREADABLE,
+        )
+    ),
+]
 
 
-def test_a_hostile_trace_header_harms_nobody(predictor: Predictor, make_image: ImageMaker) -> None:
+def test_a_hostile_header_or_query_harms_nobody_and_leaves_no_part_without_its_request(
+    predictor: Predictor, collector: Collector, make_image: ImageMaker
+) -> None:
     image = make_image()
-    with serve([predictor], otel_endpoint=NOWHERE) as running:
-        for header in HOSTILE:
+    with serve([predictor], otel_endpoint=collector.url) as running:
+        for query, headers in HOSTILE:
             with socket.create_connection(("127.0.0.1", running.port), timeout=60) as client:
                 client.sendall(
-                    b"POST /v1/models/cifar10/predict HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
-                    + header
-                    + b"\r\nContent-Length: %d\r\n\r\n" % len(image)
+                    b"POST /v1/models/cifar10/predict%s HTTP/1.1\r\n" % query
+                    + headers
+                    + b"\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(image)
                     + image
                 )
-                assert client.makefile("rb").readline().split()[1] == b"200", header
+                assert client.makefile("rb").readline().split()[1] == b"200", (query, headers)
+        running.stop()
+    spans = collector.spans()
+    requests = {span.span_id for span in spans if span.kind == Span.SPAN_KIND_SERVER}
+    readable = [pair for pair in HOSTILE if all(part.isascii() for part in pair)]
+    assert len(requests) == len(readable) == 3
+    assert all(span.parent_span_id in requests for span in spans if span.span_id not in requests)
 
 
-def test_a_collector_that_is_away_or_stuck_delays_no_answer(
-    predictor: Predictor, make_image: ImageMaker
+async def test_a_query_that_the_server_would_refuse_is_passed_on() -> None:
+    passed = []
+
+    async def app(scope: Scope, *_: object) -> None:
+        passed.append(scope)
+
+    async def unused(*_: object) -> Any:
+        raise AssertionError
+
+    traced = OtelTrace(NOWHERE)
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": UNREADABLE, "headers": []}
+    await traced.around(app)(scope, unused, unused)
+    assert passed == [scope]
+    await traced.close()
+
+
+def test_no_caller_fills_the_log_with_trace_headers(
+    predictor: Predictor, make_image: ImageMaker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as stuck:  # the kernel accepts, nobody reads
-        url = f"http://127.0.0.1:{stuck.getsockname()[1]}"
+    headers = {
+        "traceparent": f"00-{PARENT}-00f067aa0ba902b7-01",
+        "tracestate": "no member",
+        "baggage": "no pair",
+    }
+    with serve([predictor], otel_endpoint=NOWHERE) as running:
+        for long in ({}, {"traceparent": "0" * 513}, {"tracestate": "a=b," * 200}, {"baggage": "a" * 9000}):
+            running.request("POST", "/v1/models/cifar10/predict", make_image(), {**headers, **long})
+    assert not [record for record in caplog.records if record.levelno < logging.ERROR]
+
+
+def test_a_span_that_is_over_is_told_nothing_and_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "opentelemetry.sdk.trace")
+    traced = OtelTrace(NOWHERE)
+    with traced._tracer.start_as_current_span("request", end_on_exit=False) as span:
+        span.end()
+        traced.classified(predictor_on(HeldEngine()).manifest)
+    assert not caplog.records
+    asyncio.run(traced.close())
+
+
+def test_who_shares_a_run_or_is_answered_from_the_cache_has_the_model_in_its_span_too(
+    collector: Collector, make_image: ImageMaker
+) -> None:
+    engine, image = HeldEngine(), make_image()
+    settings = {"latency_target_ms": 300_000, "cache_entries": 10, "otel_endpoint": collector.url}
+    with serve([predictor_on(engine)], **settings) as running:
+        with at_once(running) as begin:
+            answers = [hold_with(running, engine, begin, image), begin(image)]
+            engine.release.set()
+            outcomes = [answer.result().headers["x-cache"] for answer in answers]
+        outcomes.append(ask(running, image).headers["x-cache"])
+        running.stop()
+    assert outcomes == ["miss", "coalesced", "hit"]
+    spans = collector.spans()
+    requests = [span for span in spans if span.kind == Span.SPAN_KIND_SERVER]
+    for request in requests:
+        assert attributes(request)["rotulo.model"] == "cifar10"
+        assert attributes(request)["rotulo.model_version"] == "1"
+    parts = [sorted(part.name for part in parts_of(request, spans)) for request in requests]
+    assert sorted(parts) == [[], [], ["decode", "infer", "queue"]]
+
+
+@pytest.mark.parametrize("stuck", [True, False])
+def test_a_collector_that_is_away_or_stuck_delays_no_answer(
+    predictor: Predictor, make_image: ImageMaker, stuck: bool
+) -> None:
+    with closing(socket.socket()) as collector:
+        collector.bind(("127.0.0.1", 0))  # away: who does not listen is not connected to
+        if stuck:
+            collector.listen()  # the kernel accepts, nobody reads
+        url = f"http://127.0.0.1:{collector.getsockname()[1]}"
         with serve([predictor], otel_endpoint=url, log_level="error") as running:
             for seed in range(150):  # more than one export's worth of spans
                 assert (
