@@ -33,7 +33,7 @@ def _head(document: Document) -> Iterator[str]:
     )
     yield (
         f"- Callers who all want an answer within 1 ms cost {_ms(refusal['cpu_ms'])} ms of processor time "
-        f"each (turned down after {_ms(refusal['response_ms_p50'])} ms; those who find nobody in line are run)."
+        f"each (turned down after {_ms(refusal['response_ms_p50'])} ms; who finds nobody in line is run)."
     )
 
 

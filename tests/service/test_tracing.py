@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -200,7 +201,7 @@ async def test_a_query_that_the_server_would_refuse_is_passed_on() -> None:
     async def app(scope: Scope, *_: object) -> None:
         passed.append(scope)
 
-    async def unused(*_: object) -> None:
+    async def unused(*_: object) -> Any:
         raise AssertionError
 
     traced = OtelTrace(NOWHERE)

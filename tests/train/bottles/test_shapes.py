@@ -118,3 +118,11 @@ def test_the_noise_of_a_photograph_belongs_to_its_seed() -> None:
     light = textures.leaves(np.random.default_rng(0), 64, 48)
     photo = replace(scene("train", 0, 0).photo, noise=0.02)
     assert develop(light, photo, (0,)) == develop(light, photo, (0,)) != develop(light, photo, (1,))
+
+
+def test_a_pixel_without_a_value_does_not_blind_the_meter() -> None:
+    photo = scene("train", 0, 0).photo
+    light = np.full((16, 16, 3), 0.3, np.float32)
+    light[3, 4] = np.nan
+    with Image.open(io.BytesIO(develop(light, photo, (0,)))) as image:
+        assert np.asarray(image)[8:].mean() > 20
