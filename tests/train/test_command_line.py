@@ -215,31 +215,17 @@ def test_weights_that_a_step_ruins_are_never_saved(
     assert not bench.models.exists()
 
 
-def test_ctrl_c_saves_the_step_and_exits_with_130(
-    bench: Workbench, folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("presses", "saved"), [(1, 3), (2, 2)])
+def test_ctrl_c_saves_the_step_and_pressed_twice_leaves_at_once(
+    bench: Workbench, folder: Path, monkeypatch: pytest.MonkeyPatch, presses: int, saved: int
 ) -> None:
     def press(self: Progress, step: int, loss: float, images: int) -> None:  # noqa: ARG001
-        if step == 3:
+        for _ in range(presses if step == 3 else 0):
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Progress, "step", press)
-    assert bench.train(folder) == 130
-    assert checkpoint.load(bench.run_dir / "checkpoint.pt")["step"] == 3
-    monkeypatch.undo()
-    assert bench.train(folder, "--resume") == 0
-
-
-def test_ctrl_c_twice_leaves_at_once_and_what_was_saved_before_stands(
-    bench: Workbench, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def press_twice(self: Progress, step: int, loss: float, images: int) -> None:  # noqa: ARG001
-        if step == 3:
-            signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(Progress, "step", press_twice)
     assert bench.train(folder, "scratch", "--save-every-s", "0") == 130
-    assert checkpoint.load(bench.run_dir / "checkpoint.pt")["step"] == 2  # the third was not waited for
+    assert checkpoint.load(bench.run_dir / "checkpoint.pt")["step"] == saved
     monkeypatch.undo()
     assert bench.train(folder, "--resume") == 0
 
