@@ -46,6 +46,8 @@ USUAL = Distribution(
         Shape("slender", (23.5, 25.0), (2.95, 3.15), (0.50, 0.55), (0.80, 0.88), (1.3, 1.8), (1.4, 1.5)),
         Shape("pool", (25.0, 27.0), (3.2, 3.45), (0.55, 0.60), (0.70, 0.75), (1.0, 1.2), (1.6, 1.8)),
         Shape("ale", (20.0, 22.0), (3.1, 3.4), (0.50, 0.56), (0.68, 0.74), (0.8, 1.1), (1.6, 1.8)),
+        # No maker's: so that a bottle is not known by four outlines.
+        *3 * (Shape("any", (19.0, 27.5), (2.7, 3.6), (0.40, 0.64), (0.70, 0.88), (0.7, 1.8), (1.4, 1.8)),),
     ),
     glasses={
         "clear": (0.97, 0.985, 0.975),
@@ -55,8 +57,8 @@ USUAL = Distribution(
     drinks=((0.96, 0.80, 0.34), (0.93, 0.66, 0.20), (0.62, 0.30, 0.10), (0.97, 0.88, 0.55)),
     cap_hues=((-15.0, 55.0), (205.0, 245.0)),
     bare_caps=True,
-    walls=("plain", "leaves", "wood", "bricks", "shelves", "cloth"),
-    tables=("plain", "leaves", "wood", "cloth"),
+    walls=("plain", "leaves", "wood", "bricks", "shelves", "cloth", "blotches", "collage"),
+    tables=("plain", "leaves", "wood", "cloth", "blotches", "collage"),
     lights=("room", "overcast", "evening"),
     things=(
         *2 * ("box", "book", "ball", "can", "mug", "tumbler", "bowl", "plate", "lemon", "cap", "stack"),

@@ -145,6 +145,16 @@ def _cloth(rng: Rng, size: int) -> Painted:
     )
 
 
+def _blotches(rng: Rng, size: int) -> Painted:
+    """Two colours of any strength, with borders as irregular as a camouflage's."""
+    field = noise(rng, size, size, rng.uniform(1.4, 2.2))[:, :, None]
+    return np.asarray(np.where(field > rng.uniform(-0.6, 0.6), colour(rng, 0.4), colour(rng, 0.4)))
+
+
+def _collage(rng: Rng, size: int) -> Painted:
+    return collage(rng, size, size)
+
+
 def _stripes(rng: Rng, size: int) -> Painted:
     y, x = np.mgrid[0:size, 0:size] / size
     angle = rng.uniform(0, np.pi)
@@ -166,7 +176,8 @@ def _dots(rng: Rng, size: int) -> Painted:
 
 _PAINTERS: dict[str, Callable[[Rng, int], Painted]] = {
     "plain": _plain, "leaves": _leaves, "wood": _wood, "bricks": _bricks, "shelves": _shelves,
-    "cloth": _cloth, "tiles": _tiles, "stripes": _stripes, "marble": _marble, "dots": _dots,
+    "cloth": _cloth, "blotches": _blotches, "collage": _collage,
+    "tiles": _tiles, "stripes": _stripes, "marble": _marble, "dots": _dots,
 }  # fmt: skip
 
 
