@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from math import inf
@@ -110,6 +111,11 @@ class Batcher(Generic[Item, Answer]):
         return self._lane.latency
 
     @property
+    def margin_seconds(self) -> float:
+        """What has been learnt of an answer's way to the loop and out of it."""
+        return self._lane.margin.seconds
+
+    @property
     def waiting(self) -> int:
         """Requests in the line."""
         return len(self._lane.line)
@@ -127,7 +133,7 @@ class Batcher(Generic[Item, Answer]):
         ``arrived`` and ``timeout_seconds`` as for `submit`. Raises QueueFull, DeadlineExceeded,
         BatcherClosed. Reserves nothing.
         """
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         arrived = now if arrived is None else arrived
         deadline = self._policy.deadline(arrived, inf if timeout_seconds is None else timeout_seconds)
         self._check(deadline, now, count)
@@ -137,13 +143,13 @@ class Batcher(Generic[Item, Answer]):
     ) -> Answered[Answer]:
         """The answer for one item.
 
-        ``arrived``: when the request came in, on the loop's clock; now if not given. The latency target and
+        ``arrived``: when the request came in, by time.monotonic(); now if not given. The latency target and
         the timeout both count from it. ``timeout_seconds``: give up then; without it, the caller waits for
         as long as a running batch takes. Raises QueueFull, DeadlineExceeded, BatcherClosed, BatchFailed, or
         the item's own exception. A cancelled caller leaves the line at once.
         """
         loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = time.monotonic()
         timeout = inf if timeout_seconds is None else timeout_seconds
         arrived = now if arrived is None else arrived
         deadline = self._policy.deadline(arrived, timeout)
@@ -189,7 +195,7 @@ class Batcher(Generic[Item, Answer]):
 
     def give_up(self) -> None:
         """For a device that hangs: answer everybody with DeadlineExceeded; what it still returns is lost."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         self._give_up(self._lane.line.take(len(self._lane.line)), "dropped", now)
         self._give_up(self._running, "expired_running", now)
 
@@ -316,7 +322,7 @@ class Batcher(Generic[Item, Answer]):
         self._alarm = loop.call_at(when, self._on_alarm, loop)
 
     def _on_alarm(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = max(loop.time(), self._alarm_at)  # timers may be a fraction of a millisecond early
+        now = max(time.monotonic(), self._alarm_at)  # timers may be a fraction of a millisecond early
         self._alarm, self._alarm_at = None, inf
         self._give_up(self._lane.line.expire(now), "expired", now)
         late = [request for request in self._running if request.give_up_at <= now]

@@ -14,7 +14,7 @@ from batching.policy import CloseReason
 from batching.schedule import DeviceSchedule, Running
 
 Work = Callable[[], Any]
-Done = Callable[[Any], None]
+Done = Callable[[Any, float], None]  # the outcome, and when it was there
 
 
 class LaneOwner(Protocol):
@@ -38,6 +38,9 @@ class Device:
 
     The thread takes one batch at a time and comes back to the loop once per batch. There the next batch is
     handed over before the answers of the last go out, so that the device does not wait for the loop.
+
+    Times are of time.monotonic(), from which a loop's own time() differs only in being coarser: uvloop's has
+    whole milliseconds.
     """
 
     def __init__(self, name: str = "cpu") -> None:
@@ -82,7 +85,7 @@ class Device:
             work()
             return time.perf_counter() - started
 
-        def done(outcome: Any) -> None:
+        def done(outcome: Any, ended: float) -> None:  # noqa: ARG001
             if not measured.cancelled():
                 measured.set_result(outcome)
 
@@ -103,7 +106,7 @@ class Device:
     def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hand the next batch to the engine thread, unless one is running or nobody waits."""
         self._dispatch_is_due = False
-        now = loop.time()
+        now = time.monotonic()
         while self.schedule.running is None and (turn := self.schedule.close_next(now)):
             lane, closed = turn
             owner = self._owners[lane]
@@ -113,14 +116,24 @@ class Device:
                 owner.launched(tickets, closed.reason, now)
 
     def _finish(
-        self, loop: asyncio.AbstractEventLoop, owner: LaneOwner, tickets: list[Any], outcome: Any
+        self,
+        loop: asyncio.AbstractEventLoop,
+        owner: LaneOwner,
+        tickets: list[Any],
+        outcome: Any,
+        ended: float,
     ) -> None:
-        now = loop.time()
+        now = time.monotonic()
         running = self.schedule.finish(now, learn=not isinstance(outcome, BaseException))
         try:
             self._dispatch(loop)
         finally:
             owner.settle(tickets, outcome, running, now)
+            # Runs when those who were answered have run: as far as it goes, their responses are written.
+            loop.call_soon(self._written, running.lane, ended)
+
+    def _written(self, lane: Lane[Any], ended: float) -> None:
+        lane.margin.observe(time.monotonic() - ended)
 
     def _run_jobs(self) -> None:
         """The engine thread. Whatever a batch raises is an outcome like any other: the thread lives on."""
@@ -133,5 +146,5 @@ class Device:
                 outcome = error
             self._busy_since = None
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(done, outcome)
+                loop.call_soon_threadsafe(done, outcome, time.monotonic())
             del job, loop, work, done, outcome  # an idle thread keeps no batch in memory

@@ -1,11 +1,15 @@
 """One model's side of a device: its line, its policy, and what it has learnt."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Generic
 
 from batching.latency import LatencyModel
+from batching.margin import Margin
 from batching.policy import Ahead, BatchPolicy, CloseReason, RefusalReason
 from batching.waiting import AnyTicket, WaitingLine
+
+_LARGEST_MARGIN = 0.5  # of the target
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +31,39 @@ class ClosedBatch(Generic[AnyTicket]):
 class Lane(Generic[AnyTicket]):
     """Applies the policy to the line."""
 
-    __slots__ = ("draining", "last_size", "latency", "line", "policy")
+    __slots__ = ("asked_at", "draining", "last_size", "latency", "line", "margin", "policy")
 
     def __init__(self, policy: BatchPolicy, latency: LatencyModel) -> None:
         self.policy = policy
         self.latency = latency
+        self.margin = Margin(_LARGEST_MARGIN * policy.latency_target_seconds)
         self.line: WaitingLine[AnyTicket] = WaitingLine()
         self.draining = False
         self.last_size = 1
+        self.asked_at = -inf  # when a request for this model came last
 
-    def next_batch_seconds(self) -> float:
-        """How long the device will be with this model when its turn comes; 0 if nobody waits."""
-        waiting = min(len(self.line), self.policy.max_batch_size)
+    def next_batch_seconds(self, most_seconds: float = inf) -> float:
+        """How long the device will be with this model when its turn comes; 0 if nobody waits.
+
+        ``most_seconds``: how long a batch may keep the device from others.
+        """
+        waiting = min(len(self.line), self._largest(most_seconds))
         return self.latency.typical(waiting) if waiting else 0.0
 
     def refusal(
-        self, deadline: float, *, now: float, device_seconds: float, turn_seconds: float, count: int
+        self,
+        deadline: float,
+        *,
+        now: float,
+        device_seconds: float,
+        turn_seconds: float,
+        first_turn_seconds: float,
+        count: int,
+        most_seconds: float = inf,
     ) -> Refusal | None:
         """Why ``count`` requests due at ``deadline`` cannot be taken, or None if they can.
+
+        ``most_seconds``: how long a batch may keep the device from others.
 
         A request with nothing ahead of it is always taken, whatever the prediction: nothing is lost, and this
         is how the model learns that the device has become faster.
@@ -52,33 +71,52 @@ class Lane(Generic[AnyTicket]):
         if deadline <= now:
             return Refusal(RefusalReason.EXPIRED, 0.0)
         waiting, before = len(self.line), self.line.ahead_of(deadline)
-        ahead = Ahead(before + count - 1, device_seconds, turn_seconds, self.last_size)
-        late_seconds = now + self.policy.done_after(ahead, self.latency) - deadline
+        ahead = Ahead(before + count - 1, device_seconds, turn_seconds, first_turn_seconds, self.last_size)
+        done_after = self.policy.done_after(ahead, self.latency, self._worth(most_seconds))
+        late_seconds = now + done_after + self.margin.seconds - deadline
         if waiting + count > self.policy.max_waiting:
             return Refusal(RefusalReason.FULL, max(late_seconds, device_seconds))
         if late_seconds <= 0:
             return None
-        if before or device_seconds or turn_seconds:
+        if before or device_seconds or first_turn_seconds:
             return Refusal(RefusalReason.DEADLINE, late_seconds)
         # Several that are too many for their time even now: to come back later would not help.
         return Refusal(RefusalReason.EXPIRED, 0.0) if count > 1 else None
 
-    def close_batch(self, now: float) -> ClosedBatch[AnyTicket]:
-        """Take the next batch out of the line; empty if all who waited had expired."""
+    def close_batch(self, now: float, most_seconds: float = inf) -> ClosedBatch[AnyTicket]:
+        """Take the next batch out of the line; empty if all who waited had expired.
+
+        ``most_seconds``: how long it may keep the device from others.
+        """
         expired = self.line.expire(now)
         waiting = len(self.line)
         if not waiting:
             return ClosedBatch([], CloseReason.DEVICE_FREE, expired, [])
-        tickets = self.line.take(self.policy.max_batch_size)
-        deadlines = [ticket.deadline for ticket in tickets]
-        start, size = self.policy.next_batch(deadlines, waiting, self.latency, now)
+        largest = self._largest(most_seconds)
+        tickets = self.line.take(largest)
+        start, size = self.policy.next_batch(
+            [ticket.deadline for ticket in tickets],
+            waiting,
+            self.latency,
+            now + self.margin.seconds,
+            self._worth(most_seconds),
+        )
         for ticket in tickets[start + size :]:
             self.line.put_back(ticket)
-        reason = self._reason(size, waiting - start)
+        reason = self._reason(size, waiting - start, largest)
         return ClosedBatch(tickets[start : start + size], reason, expired, tickets[:start])
 
-    def _reason(self, size: int, available: int) -> CloseReason:
-        if size == self.policy.max_batch_size:
+    def _worth(self, most_seconds: float) -> float:
+        """How long a batch may take so that it can be on time at all, and is fair to others."""
+        return min(most_seconds, self.policy.latency_target_seconds - self.margin.seconds)
+
+    def _largest(self, most_seconds: float) -> int:
+        if most_seconds == inf:
+            return self.policy.max_batch_size
+        return self.policy.full_size(self.latency, most_seconds)
+
+    def _reason(self, size: int, available: int, largest: int) -> CloseReason:
+        if size == largest:
             return CloseReason.FULL
         if size < available:
             return CloseReason.DEADLINE

@@ -36,7 +36,8 @@ class Ahead(NamedTuple):
 
     requests: int  # of the same model, to be served before it
     device_seconds: float  # until the running batch is done; 0 if none runs
-    turn_seconds: float = 0.0  # what other models run before each batch of this one
+    turn_seconds: float = 0.0  # what other models run between two batches of this one
+    first_turn_seconds: float = 0.0  # what they run before the next one
     last_size: int = 1  # of the batch of this model formed last
 
 
@@ -65,11 +66,15 @@ class BatchPolicy:
         """When the answer is due for a request that arrived then."""
         return arrived + min(timeout_seconds, self.latency_target_seconds)
 
-    def full_size(self, latency: LatencyModel) -> int:
-        """The largest batch worth forming: of any larger one, the p99 alone exceeds the target."""
-        return max(1, latency.largest_within(self.latency_target_seconds, self.max_batch_size))
+    def full_size(self, latency: LatencyModel, most_seconds: float = inf) -> int:
+        """The largest batch worth forming: of any larger one, the p99 alone exceeds the target.
 
-    def done_after(self, ahead: Ahead, latency: LatencyModel) -> float:
+        ``most_seconds`` is how long the device may be taken from others.
+        """
+        seconds = min(self.latency_target_seconds, most_seconds)
+        return max(1, latency.largest_within(seconds, self.max_batch_size))
+
+    def done_after(self, ahead: Ahead, latency: LatencyModel, most_seconds: float = inf) -> float:
         """Seconds within which a newcomer is promised its answer.
 
         From Clockwork (OSDI 2020): predict on arrival, refuse what would be late, and what is accepted is
@@ -78,7 +83,7 @@ class BatchPolicy:
         which leave, when their turn comes, only time for a small batch. The margins of the p99 add up as
         independent errors do, by the square root of the number of batches.
         """
-        full = self.full_size(latency)
+        full = self.full_size(latency, most_seconds)
         full_batches, place = divmod(ahead.requests, full)
         own_size = full if full_batches else max(place + 1, min(ahead.last_size, full))
         own_seconds = latency.typical(own_size)
@@ -86,19 +91,24 @@ class BatchPolicy:
         batches = full_batches + (2 if ahead.device_seconds else 1)
         return (
             ahead.device_seconds
-            + full_batches * latency.typical(full)
-            + (full_batches + 1) * ahead.turn_seconds
+            + full_batches * (latency.typical(full) + ahead.turn_seconds)
+            + ahead.first_turn_seconds
             + own_seconds
             + margin * sqrt(batches)
         )
 
     def next_batch(
-        self, deadlines: Sequence[float], waiting: int, latency: LatencyModel, now: float
+        self,
+        deadlines: Sequence[float],
+        waiting: int,
+        latency: LatencyModel,
+        now: float,
+        most_seconds: float = inf,
     ) -> tuple[int, int]:
         """Who makes up the next batch, for a device that is free: (heads to give up, size).
 
         ``deadlines`` are the earliest of the ``waiting``, ascending, at most ``max_batch_size`` and at least
-        one. The size is at least 1.
+        one. The size is at least 1. ``most_seconds`` as for `full_size`.
 
         The batch is the largest whose p99 meets the earliest deadline in it (Clockwork). It never waits for
         more to come: the line grows while the device is busy, and this is what fills batches (Triton's
@@ -112,23 +122,18 @@ class BatchPolicy:
         everybody = len(deadlines)
         if now + latency.p99(everybody) <= deadlines[0]:
             return 0, everybody
-        enough = _EFFICIENT * _throughput(min(waiting, self.full_size(latency)), latency)
+        full = self.full_size(latency, most_seconds)
+        enough = _EFFICIENT * _throughput(min(waiting, full), latency)
         for start, deadline in enumerate(deadlines):
             size = latency.largest_within(deadline - now, everybody - start)
             if size and _throughput(size, latency) >= enough:
                 return start, size
             done = now + latency.typical(size)
             rest = deadlines[start + size :]
-            if size and self._are_on_time(rest, waiting - start - size, latency, done):
+            following = min(waiting - start - size, full)
+            if size and (not rest or done + latency.p99(following) <= rest[0]):
                 return start, size
         return self._last_chance(deadlines, latency, now)
-
-    def _are_on_time(
-        self, deadlines: Sequence[float], waiting: int, latency: LatencyModel, now: float
-    ) -> bool:
-        """Whether a batch as large as they can form would be on time for the first of them."""
-        size = min(waiting, self.full_size(latency))
-        return not deadlines or now + latency.p99(size) <= deadlines[0]
 
     def _last_chance(self, deadlines: Sequence[float], latency: LatencyModel, now: float) -> tuple[int, int]:
         """No promise can be kept any more: give up heads until the rest would typically be on time."""

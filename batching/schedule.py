@@ -1,10 +1,13 @@
 """Several models on one device: whose turn it is, and how long a newcomer would wait. Pure."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Generic
 
 from batching.lane import ClosedBatch, Lane, Refusal
 from batching.waiting import AnyTicket
+
+_LATELY_SECONDS = 10.0  # a model not asked for in this time does not make others' batches smaller
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,9 @@ class DeviceSchedule(Generic[AnyTicket]):
     Lanes go in rounds. In a round each waiting lane runs one batch, the earliest deadline first; the last
     of a round is not the first of the next. Deadlines alone would let a flood on one model, above all one
     with a tighter target, starve the others; so, with two lanes, nobody waits for more than one batch of
-    the other's.
+    the other's. And a batch keeps the device for at most an even share of the target of any other model that
+    was asked for lately: behind one of 98 ms no target of 100 ms could be met. (Nexus, SOSP 2019, sizes
+    batches so that a round of all models fits their targets.)
     """
 
     def __init__(self) -> None:
@@ -41,13 +46,21 @@ class DeviceSchedule(Generic[AnyTicket]):
         self, lane: Lane[AnyTicket], deadline: float, *, now: float, count: int = 1
     ) -> Refusal | None:
         """Why the lane cannot take ``count`` requests due at ``deadline``, or None if it can."""
-        others = [other.next_batch_seconds() for other in self._lanes if other is not lane]
+        lane.asked_at = now
+        first = self._before(lane, deadline)
+        turns = {
+            other: other.next_batch_seconds(self._most_seconds(other, now))
+            for other in self._lanes
+            if other is not lane
+        }
         return lane.refusal(
             deadline,
             now=now,
             device_seconds=self._device_seconds(now),
-            turn_seconds=sum(others),
+            turn_seconds=sum(turns.values()),
+            first_turn_seconds=sum(turns[other] for other in first),
             count=count,
+            most_seconds=self._most_seconds(lane, now),
         )
 
     def close_next(self, now: float) -> tuple[Lane[AnyTicket], ClosedBatch[AnyTicket]] | None:
@@ -58,7 +71,7 @@ class DeviceSchedule(Generic[AnyTicket]):
         lane = self._next_lane()
         if lane is None:
             return None
-        return lane, lane.close_batch(now)
+        return lane, lane.close_batch(now, self._most_seconds(lane, now))
 
     def start(self, lane: Lane[AnyTicket], size: int, now: float) -> None:
         """The device began a batch of this lane."""
@@ -76,6 +89,23 @@ class DeviceSchedule(Generic[AnyTicket]):
         if learn:
             running.lane.latency.observe(running.size, now - running.started)
         return running
+
+    def _before(self, lane: Lane[AnyTicket], deadline: float) -> list[Lane[AnyTicket]]:
+        """Whose turn comes before this lane's, as things stand, with a newcomer due at ``deadline``."""
+        waiting = [other for other in self._lanes if other.line and other is not lane]
+        fresh = [other for other in waiting if other not in self._had_turn]
+        own = min(deadline, _earliest_deadline(lane))
+        if lane not in self._had_turn:
+            return [other for other in fresh if _earliest_deadline(other) < own]
+        if fresh or lane is self._last:
+            return waiting  # the rest of this round, and perhaps somebody in the next
+        return [other for other in waiting if other is not self._last and _earliest_deadline(other) < own]
+
+    def _most_seconds(self, lane: Lane[AnyTicket], now: float) -> float:
+        """How long a batch of this lane may keep the device from the others."""
+        asked = [other for other in self._lanes if now - other.asked_at < _LATELY_SECONDS]
+        targets = [other.policy.latency_target_seconds for other in asked if other is not lane]
+        return min(targets, default=inf) / (len(targets) + 1)
 
     def _device_seconds(self, now: float) -> float:
         """Until the running batch is done; an overdue one is expected to need as long again as it is late."""

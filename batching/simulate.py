@@ -64,6 +64,18 @@ class Forecast:
         return ordered[int(percent / 100 * (len(ordered) - 1))] if ordered else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What requests take besides the line and the batches; seconds.
+
+    outside: of each answer: transfer, decoding, HTTP. The simulated server knows it, as its margin.
+    refusal: of the device, for each request turned away: the event loop shares the processor with it.
+    """
+
+    outside: float = 0.0
+    refusal: float = 0.0
+
+
 class Replica(Protocol):
     """One server: a line and a device."""
 
@@ -83,13 +95,20 @@ class PolicyReplica:
     """Our own server: `DeviceSchedule` driven as `Device` and `Batcher` drive it."""
 
     def __init__(
-        self, policy: BatchPolicy, latency: LatencyModel, batch_seconds: BatchSeconds, forecast: Forecast
+        self,
+        policy: BatchPolicy,
+        latency: LatencyModel,
+        batch_seconds: BatchSeconds,
+        costs: Costs,
+        forecast: Forecast,
     ) -> None:
         self.wake_at = inf
         self._forecast = forecast
+        self._costs = costs
         self._batch_seconds = batch_seconds
         self._policy = policy
         self._lane: Lane[Ticket] = Lane(policy, deepcopy(latency))
+        self._lane.margin.observe(costs.outside)
         self._schedule: DeviceSchedule[Ticket] = DeviceSchedule()
         self._schedule.add(self._lane)
         self._batch: list[Ticket] = []
@@ -100,6 +119,7 @@ class PolicyReplica:
         deadline = self._policy.deadline(now)
         if self._schedule.refusal(self._lane, deadline, now=now):
             forecast.refused += 1
+            self.wake_at += self._costs.refusal
             return
         line.offer(Ticket(now, deadline))
         if self._schedule.running is None:
@@ -107,7 +127,8 @@ class PolicyReplica:
 
     def wake(self, now: float) -> None:
         self._schedule.finish(now)
-        self._forecast.latencies.extend([now - ticket.offered for ticket in self._batch])
+        out = now + self._costs.outside
+        self._forecast.latencies.extend([out - ticket.offered for ticket in self._batch])
         self._batch = []
         self.wake_at = inf
         self._start(now)
@@ -136,6 +157,7 @@ def simulate(
     latency: LatencyModel,
     *,
     batch_seconds: BatchSeconds | None = None,
+    costs: Costs = Costs(),
     replicas: int = 1,
     routing: Routing = Routing.RANDOM,
     seed: int = 0,
@@ -148,7 +170,7 @@ def simulate(
     """
     truth = batch_seconds or drawn_from(latency, seed)
     forecast = Forecast(policy.latency_target_seconds)
-    servers = [PolicyReplica(policy, latency, truth, forecast) for _ in range(replicas)]
+    servers = [PolicyReplica(policy, latency, truth, costs, forecast) for _ in range(replicas)]
     return run(arrivals, servers, forecast, routing, seed)
 
 

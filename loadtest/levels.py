@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -82,19 +82,28 @@ def _recovery(bench: Bench, rows: Rows) -> float:
     return recovery_seconds(rows, end, end + bench.calm_seconds, normal)
 
 
-def forecast(bench: Bench, model: Described, repeat: Repeat, outside_seconds: float) -> Figures:
-    """The policy that serves, simulated with these very arrivals and the curve that has been learnt.
+class Costs(NamedTuple):
+    """What was measured before: of an answer in calm, outside line and batch; of a refusal, device time."""
 
-    outside_seconds: what an answer takes outside the line and its batch, as measured in calm.
-    """
+    outside_seconds: float
+    refusal_seconds: float
+
+
+def forecast(bench: Bench, model: Described, repeat: Repeat, costs: Costs) -> Figures:
+    """The policy that serves, simulated with these very arrivals and the curve that has been learnt."""
     times = (bench.loaded(repeat.rows).scheduled - bench.calm_seconds).tolist()
-    expected = plan.forecast(plan.question(model, lambda _: times), len(times) / bench.seconds)
-    latencies = [latency + outside_seconds for latency in expected.latencies]
-    on_time = sum(latency <= bench.target_seconds for latency in latencies)
+    asked = plan.question(
+        model,
+        lambda _: times,
+        outside_seconds=costs.outside_seconds,
+        refusal_seconds=costs.refusal_seconds,
+    )
+    expected = plan.forecast(asked, len(times) / bench.seconds)
+    latencies = np.array(expected.latencies)
     return {
-        "goodput_per_second": on_time / bench.seconds,
-        "response_ms_p50": analysis.percentile_ms(np.array(latencies), 50.0),
-        "response_ms_p99": analysis.percentile_ms(np.array(latencies), 99.0),
+        "goodput_per_second": float(np.sum(latencies <= bench.target_seconds)) / bench.seconds,
+        "response_ms_p50": analysis.percentile_ms(latencies, 50.0),
+        "response_ms_p99": analysis.percentile_ms(latencies, 99.0),
         "batch_size_mean": expected.mean_batch,
         "unserved_share": plan.unserved(expected),
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from typing import Any
 from loadtest import analysis, capacity, levels, loads, overload_tables, plan, sideshows, traffic
 from loadtest.described import Described, describe
 from loadtest.images import load_images
-from loadtest.levels import Bench, Figures
+from loadtest.levels import Bench, Costs, Figures
 from loadtest.measuring import address, measure, say
 from loadtest.results import without_nan
 from loadtest.schedules import Arrivals, Phase
@@ -131,16 +132,17 @@ class Overload:
         goodput = self.options.capacity or capacity.best(probes)
         bench = self._bench(goodput)
         say(f"capacity {goodput:.4g}/s; about {self._minutes():.0f} minutes to go")
+        turned_down = sideshows.refusal(bench, self.target)
         document = {
             **self._head(),
             "idle": idle,
             "capacity": {"goodput_per_second": goodput, "probes": probes},
-            "refusal": sideshows.refusal(bench, self.target),
+            "refusal": turned_down,
             "levels": [],
             "tight": [],
             "flood": {},
         }
-        for row in self._levels(bench, idle["outside_ms_p50"] / 1000):
+        for row in self._levels(bench, _costs(idle, turned_down)):
             document["levels"].append(row)
             yield document
         if self.options.tight:
@@ -186,11 +188,11 @@ class Overload:
 
         return capacity.search(probe, 0.5 * plan.capacity(plan.question(model, lambda _: [])))
 
-    def _levels(self, bench: Bench, outside_seconds: float | None) -> Iterator[Figures]:
+    def _levels(self, bench: Bench, costs: Costs | None) -> Iterator[Figures]:
         for level in self.options.levels:
-            yield self._level(bench, level, outside_seconds)
+            yield self._level(bench, level, costs)
 
-    def _level(self, bench: Bench, level: float, outside_seconds: float | None) -> Figures:
+    def _level(self, bench: Bench, level: float, costs: Costs | None) -> Figures:
         measured, expected = [], []
         for seed in range(self.options.repeats):
             rate = level * bench.capacity
@@ -199,9 +201,9 @@ class Overload:
             )
             repeat = bench.measure(level, seed)
             measured.append(levels.figures(bench, level, repeat))
-            if outside_seconds is not None:
+            if costs is not None:
                 model = describe(self.url, self.options.model)
-                expected.append(levels.forecast(bench, model, repeat, outside_seconds))
+                expected.append(levels.forecast(bench, model, repeat, costs))
         figures = {**levels.middle(measured), "repeats": measured}
         return {**figures, "forecast": levels.middle(expected)} if expected else figures
 
@@ -222,3 +224,10 @@ class Overload:
         tight = len(set(TIGHT_LEVELS) & set(options.levels)) if options.tight else 0
         runs = len(options.levels) * (2 if options.beside else 1) + tight + (2 if options.flood else 0)
         return float(runs * options.repeats * each / 60)
+
+
+def _costs(idle: Figures, refusal: Figures) -> Costs:
+    """A network that uses all cores loses, to the loop, its even share of what the loop takes."""
+    cpu_seconds = refusal["cpu_ms"] / 1000
+    device = plan.REFUSAL_SECONDS if math.isnan(cpu_seconds) else cpu_seconds / (os.cpu_count() or 1)
+    return Costs(idle["outside_ms_p50"] / 1000, device)

@@ -1,6 +1,6 @@
 """The forecast: the policy that serves, under a simulated clock, with the curve the server has learnt.
 
-Times run from admission to answer; decoding and the network come on top.
+Times are the service's own, from arrival to the answer's way out; the network comes on top.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from batching.arrivals import bursty, poisson
 from batching.latency import LatencyModel, LatencyPoint
 from batching.policy import BatchPolicy
-from batching.simulate import Forecast, Routing, simulate
+from batching.simulate import Costs, Forecast, Routing, simulate
 from loadtest import page
 from loadtest.charts import Axis, Series, line_chart, number
 from loadtest.described import Described, describe
@@ -23,6 +23,7 @@ from loadtest.errors import BadArrivals
 from loadtest.page import Figure
 
 ON_TIME_SHARE = 0.99  # of all requests, for a number of replicas to be enough
+REFUSAL_SECONDS = 0.00012  # of the device: 0.25 ms on one of two cores, which it needs itself
 
 Arrivals = Callable[[float], Sequence[float]]  # requests a second -> ascending seconds
 
@@ -43,6 +44,7 @@ class Question:
 
     policy: BatchPolicy
     latency: LatencyModel
+    costs: Costs
     arrivals: Arrivals
     routing: Routing
     replicas: tuple[int, int]
@@ -53,23 +55,36 @@ def question(
     arrivals: Arrivals,
     *,
     target_seconds: float | None = None,
+    outside_seconds: float | None = None,
+    refusal_seconds: float = REFUSAL_SECONDS,
     routing: Routing = Routing.RANDOM,
     replicas: tuple[int, int] = (1, 1000),
 ) -> Question:
-    """About the model that a service described."""
+    """About the model that a service described.
+
+    ``outside_seconds``: what an answer takes besides line and batch; what the service says if left out.
+    ``refusal_seconds``: of the device, to turn one away.
+    """
     policy = BatchPolicy(
         latency_target_seconds=target_seconds or model.latency_target_seconds,
         max_batch_size=model.max_batch_size,
         max_waiting=model.max_waiting,
     )
     latency = LatencyModel.from_curve(LatencyPoint(*point) for point in model.latency)
-    return Question(policy, latency, arrivals, routing, replicas)
+    outside = model.margin_seconds if outside_seconds is None else outside_seconds
+    costs = Costs(outside, refusal_seconds)
+    return Question(policy, latency, costs, arrivals, routing, replicas)
 
 
 def forecast(asked: Question, rate: float, replicas: int = 1) -> Forecast:
     """What becomes of ``rate`` requests a second."""
     return simulate(
-        asked.arrivals(rate), asked.policy, asked.latency, replicas=replicas, routing=asked.routing
+        asked.arrivals(rate),
+        asked.policy,
+        asked.latency,
+        costs=asked.costs,
+        replicas=replicas,
+        routing=asked.routing,
     )
 
 
@@ -224,7 +239,7 @@ def report(model: Described, asked: Question, planned: Sequence[Planned]) -> str
                 rate,
                 Axis("ms"),
             ),
-            "one replica, from admission to answer",
+            "one replica, from arrival to answer",
         ),
         Figure(
             "Batch size",

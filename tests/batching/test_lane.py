@@ -1,7 +1,9 @@
 """What a lane refuses, with what it says about coming back."""
 
+import pytest
+
 from batching.lane import Lane, Refusal
-from batching.policy import BatchPolicy, RefusalReason
+from batching.policy import BatchPolicy, CloseReason, RefusalReason
 from batching.waiting import Ticket
 from tests.batching.world import affine, learnt
 
@@ -12,7 +14,9 @@ def lane() -> Lane[Ticket]:
 
 
 def refusal(count: int, device_seconds: float = 0.0) -> Refusal | None:
-    return lane().refusal(0.1, now=0.0, device_seconds=device_seconds, turn_seconds=0.0, count=count)
+    return lane().refusal(
+        0.1, now=0.0, device_seconds=device_seconds, turn_seconds=0.0, first_turn_seconds=0.0, count=count
+    )
 
 
 def test_as_many_as_can_be_answered_in_time_are_taken() -> None:
@@ -32,4 +36,45 @@ def test_too_many_even_for_an_idle_device_are_not_told_to_come_back() -> None:
 
 def test_one_with_nothing_ahead_of_it_is_taken_whatever_the_prediction() -> None:
     slow: Lane[Ticket] = Lane(BatchPolicy(0.1), learnt(affine(5.0, 0.0)))
-    assert slow.refusal(0.1, now=0.0, device_seconds=0.0, turn_seconds=0.0, count=1) is None
+    assert (
+        slow.refusal(0.1, now=0.0, device_seconds=0.0, turn_seconds=0.0, first_turn_seconds=0.0, count=1)
+        is None
+    )
+
+
+def test_what_answers_take_besides_is_kept_free_before_a_deadline() -> None:
+    """10 ms for a batch of one: a request behind a device busy for 80 is on time, but for its way out."""
+    one = lane()
+    assert (
+        one.refusal(0.1, now=0.0, device_seconds=0.08, turn_seconds=0.0, first_turn_seconds=0.0, count=1)
+        is None
+    )
+    one.margin.observe(0.02)
+    refused = one.refusal(
+        0.1, now=0.0, device_seconds=0.08, turn_seconds=0.0, first_turn_seconds=0.0, count=1
+    )
+    assert refused is not None
+    assert refused.retry_after_seconds == pytest.approx(0.01)
+
+
+def test_a_batch_is_formed_so_that_its_answers_are_out_in_time() -> None:
+    one = lane()
+    one.margin.observe(0.03)
+    for _ in range(10):
+        one.line.offer(Ticket(0.0, 0.1))
+    assert len(one.close_batch(0.0).tickets) == 7
+
+
+def test_a_batch_keeps_the_device_no_longer_than_others_can_bear() -> None:
+    one = lane()
+    for _ in range(10):
+        one.line.offer(Ticket(0.0, 10.0))
+    closed = one.close_batch(0.0, most_seconds=0.04)
+    assert (len(closed.tickets), len(one.line)) == (4, 6)
+    assert closed.reason is CloseReason.FULL
+
+
+def test_one_image_is_run_even_where_it_takes_longer_than_others_can_bear() -> None:
+    one = lane()
+    one.line.offer(Ticket(0.0, 10.0))
+    assert len(one.close_batch(0.0, most_seconds=0.001).tickets) == 1

@@ -101,7 +101,9 @@ class TestThePromise:
         assert done == pytest.approx(0.1 + 0.110)
 
     def test_counts_a_turn_of_the_other_models_before_each_batch(self) -> None:
-        done = POLICY.done_after(Ahead(requests=32, device_seconds=0.0, turn_seconds=1.0), SMALL_FIXED_COST)
+        done = POLICY.done_after(
+            Ahead(requests=32, device_seconds=0.0, turn_seconds=1.0, first_turn_seconds=1.0), SMALL_FIXED_COST
+        )
         assert done == pytest.approx(2 * (1.0 + 0.170))
 
     def test_knows_that_batches_beyond_the_target_are_not_formed(self) -> None:

@@ -78,11 +78,19 @@ class TestAdmission:
         assert world.arrive(hung) is None
         assert hung.refusals[0].retry_after_seconds == pytest.approx(5.0, rel=0.05)
 
-    def test_another_models_line_counts_as_waiting_time(self) -> None:
-        quick, slow = model(target=0.05), model(target=5.0, fixed=0.1)
+    def test_another_models_batch_counts_as_waiting_time_if_its_turn_is_first(self) -> None:
+        quick, slow = model(target=0.05), model(target=0.04, fixed=0.1)
         world = World(quick, slow)
         world.arrive(slow)
         assert world.arrive(quick) is None
+
+    def test_it_does_not_if_its_turn_comes_after(self) -> None:
+        quick, slow = model(target=0.05), model(target=5.0, fixed=0.1)
+        world = World(quick, slow)
+        world.arrive(slow)
+        assert world.arrive(quick)
+        world.dispatch()
+        assert world.log == [quick]
 
 
 class TestCloseReasons:
@@ -140,6 +148,27 @@ class TestFairness:
         self.play(flooded, quiet, flood=400)
         left = 10 - sum(quiet.seconds(len(batch.tickets)) for batch in quiet.batches)
         assert flooded.on_time() > 0.93 * left * 32 / flooded.seconds(32)
+
+    def test_a_flood_of_batches_as_long_as_the_target_leaves_the_other_model_in_time(self) -> None:
+        """A batch of 32 takes 98 ms alone; the other model's callers wait for 100."""
+        flooded, quiet = (
+            model(target=1.0, fixed=0.002, each=0.003),
+            model(target=0.1, fixed=0.002, each=0.001),
+        )
+        self.play(flooded, quiet, flood=900)
+        assert quiet.on_time() >= 48
+        assert flooded.on_time() > 0.9 * 10 * 16 / flooded.seconds(16)
+
+    def test_a_model_that_nobody_asks_for_makes_no_batches_smaller(self) -> None:
+        flooded, quiet = model(target=1.0, fixed=0.002, each=0.003), model(target=0.1)
+        world = World(flooded, quiet)
+        world.arrive(quiet)
+        world.dispatch()
+        world.advance(11.0)
+        for _ in range(33):
+            world.arrive(flooded)
+        world.dispatch()
+        assert len(flooded.batches[-1].tickets) == 32
 
     def test_the_earliest_deadline_goes_first_among_those_who_have_not_had_their_turn(self) -> None:
         first, late, early = model(), model(target=0.9), model(target=0.6)

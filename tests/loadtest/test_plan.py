@@ -26,7 +26,7 @@ from tests.loadtest.fakes import Received, Reply, fake_server
 
 # 4 ms and 1 ms an image: at most 32 / 36 ms = 889 images/s.
 CURVE = tuple((size, 0.004 + 0.001 * size, 0.004 + 0.001 * size) for size in (1, 2, 4, 8, 16, 32))
-MODEL = Described("cifar10", "7", "torch cpu fp32", 0.1, 32, 1024, CURVE)
+MODEL = Described("cifar10", "7", "torch cpu fp32", 0.1, 32, 1024, CURVE, 0.002)
 DOCUMENT = {
     "name": "cifar10",
     "version": "7",
@@ -35,11 +35,12 @@ DOCUMENT = {
     "max_batch_size": 32,
     "max_waiting": 1024,
     "latency": [{"size": n, "typical_seconds": t, "p99_seconds": p} for n, t, p in CURVE],
+    "margin_seconds": 0.002,
 }
 
 
 def asked(replicas: tuple[int, int] = (1, 1000)) -> Question:
-    return question(MODEL, lambda rate: list(poisson(rate, 5)), replicas=replicas)
+    return question(MODEL, lambda rate: list(poisson(rate, 5)), refusal_seconds=0.0, replicas=replicas)
 
 
 def test_capacity_is_that_of_the_largest_batch_within_the_target() -> None:
@@ -57,6 +58,20 @@ def test_above_capacity_the_rest_is_refused_and_who_is_answered_is_in_time() -> 
     assert one.goodput == pytest.approx(889, rel=0.1)
     assert one.refused > 0
     assert one.latency_percentile(99) <= 0.101
+
+
+def test_what_an_answer_takes_besides_is_kept_free_and_counted() -> None:
+    busy = question(MODEL, lambda rate: list(poisson(rate, 5)), outside_seconds=0.02, refusal_seconds=0.0)
+    one = forecast(busy, 2000)
+    assert one.goodput == pytest.approx(889, rel=0.1)
+    assert min(one.latencies) > 0.02
+    assert one.latency_percentile(99) <= 0.101
+
+
+def test_refusing_costs_the_device_time() -> None:
+    dear = question(MODEL, lambda rate: list(poisson(rate, 5)), outside_seconds=0.0, refusal_seconds=0.0002)
+    goodput = (889 - 0.4 * 889) / (1 - 0.0002 * 889)  # of 2,000, the rest is refused for 0.2 ms each
+    assert forecast(dear, 2000).goodput == pytest.approx(goodput, rel=0.1)
 
 
 def test_the_replicas_are_the_fewest_that_are_enough() -> None:

@@ -1,0 +1,39 @@
+"""What an answer takes besides the line and its batch: its way to the loop and out of it. Learnt; pure."""
+
+from bisect import bisect_left, insort
+from collections import deque
+
+_WINDOW = 64  # last batches
+
+
+class Margin:
+    """Seconds to keep free before a deadline: the p99 of what the last batches needed.
+
+    A request lies in its socket while the loop is busy, before anybody knows of it, and its answer waits
+    for those of the rest of the batch to be written. Under overload, when refusals keep the loop busy, both
+    are tens of milliseconds: a promise that ends with the batch would be kept for nobody.
+
+    Of fewer than a hundred, the worst is ignored, as in `LatencyModel`: a pause is not a habit.
+    """
+
+    __slots__ = ("_most", "_ordered", "_recent")
+
+    def __init__(self, most_seconds: float) -> None:
+        """``most_seconds`` bounds it: with no time left for a batch, nothing new would be learnt."""
+        self._most = most_seconds
+        self._recent: deque[float] = deque()
+        self._ordered: list[float] = []
+
+    @property
+    def seconds(self) -> float:
+        """0 before anything was seen."""
+        if not self._ordered:
+            return 0.0
+        return min(self._ordered[int(0.99 * (len(self._ordered) - 1))], self._most)
+
+    def observe(self, seconds: float) -> None:
+        """Learn from one batch."""
+        if len(self._recent) == _WINDOW:
+            del self._ordered[bisect_left(self._ordered, self._recent.popleft())]
+        self._recent.append(seconds)
+        insort(self._ordered, seconds)
