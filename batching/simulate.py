@@ -6,6 +6,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import StrEnum
 from heapq import heappop, heappush
+from itertools import cycle
 from math import exp, inf, log
 from random import Random
 from typing import Protocol
@@ -92,7 +93,11 @@ class Replica(Protocol):
 
 
 class PolicyReplica:
-    """Our own server: `DeviceSchedule` driven as `Device` and `Batcher` drive it."""
+    """Our own server: `DeviceSchedule` driven as `Device` and `Batcher` drive it.
+
+    With several lines, each request comes to the next of them in turn, as if to several processes that share
+    the device and know of one another.
+    """
 
     def __init__(
         self,
@@ -101,23 +106,27 @@ class PolicyReplica:
         batch_seconds: BatchSeconds,
         costs: Costs,
         forecast: Forecast,
+        lines: int = 1,
     ) -> None:
         self.wake_at = inf
         self._forecast = forecast
         self._costs = costs
         self._batch_seconds = batch_seconds
         self._policy = policy
-        self._lane: Lane[Ticket] = Lane(policy, deepcopy(latency))
-        self._lane.margin.observe(costs.outside)
+        self._lanes: list[Lane[Ticket]] = [Lane(policy, deepcopy(latency)) for _ in range(lines)]
         self._schedule: DeviceSchedule[Ticket] = DeviceSchedule()
-        self._schedule.add(self._lane)
+        for lane in self._lanes:
+            lane.margin.observe(costs.outside)
+            self._schedule.add(lane)
+        self._turn = cycle(self._lanes)
         self._batch: list[Ticket] = []
 
     def offer(self, now: float) -> None:
-        line, forecast = self._lane.line, self._forecast
+        lane, forecast = next(self._turn), self._forecast
+        line = lane.line
         forecast.expired += len(line.expire(now))
         deadline = self._policy.deadline(now)
-        if self._schedule.refusal(self._lane, deadline, now=now):
+        if self._schedule.refusal(lane, deadline, now=now):
             forecast.refused += 1
             self.wake_at += self._costs.refusal
             return
@@ -134,18 +143,18 @@ class PolicyReplica:
         self._start(now)
 
     def load(self) -> int:
-        return len(self._lane.line) + len(self._batch)
+        return sum(len(lane.line) for lane in self._lanes) + len(self._batch)
 
     def _start(self, now: float) -> None:
         while not self._batch and (turn := self._schedule.close_next(now)):
-            _, closed = turn
+            lane, closed = turn
             self._forecast.expired += len(closed.expired)
             self._forecast.dropped += len(closed.dropped)
             self._batch = closed.tickets
         if self._batch:
             size = len(self._batch)
             seconds = self._batch_seconds(size)
-            self._schedule.start(self._lane, size, now)
+            self._schedule.start(lane, size, now)
             self._forecast.batches += 1
             self._forecast.busy_seconds += seconds
             self.wake_at = now + seconds
@@ -159,18 +168,19 @@ def simulate(
     batch_seconds: BatchSeconds | None = None,
     costs: Costs = Costs(),
     replicas: int = 1,
+    lines: int = 1,
     routing: Routing = Routing.RANDOM,
     seed: int = 0,
 ) -> Forecast:
     """Serve requests arriving at these ascending times (seconds) and say what came of them.
 
     ``latency`` is what each replica knows at the start; it goes on learning. ``batch_seconds`` is how long
-    batches really take; by default drawn from ``latency``, see `drawn_from`. The same arguments give the same
-    forecast.
+    batches really take; by default drawn from ``latency``, see `drawn_from`. A replica is one device, with so
+    many ``lines`` in front. The same arguments give the same forecast.
     """
     truth = batch_seconds or drawn_from(latency, seed)
     forecast = Forecast(policy.latency_target_seconds)
-    servers = [PolicyReplica(policy, latency, truth, costs, forecast) for _ in range(replicas)]
+    servers = [PolicyReplica(policy, latency, truth, costs, forecast, lines) for _ in range(replicas)]
     return run(arrivals, servers, forecast, routing, seed)
 
 

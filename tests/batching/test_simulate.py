@@ -126,3 +126,12 @@ def test_bursts_are_burstier_than_poisson() -> None:
         return sum((count - 100) ** 2 for count in counts) / 1000
 
     assert spread(list(bursty(100.0, 1000.0, seed=1))) > 10 * spread(list(poisson(100.0, 1000.0, seed=1)))
+
+
+def test_several_lines_before_one_device_hold_as_much_and_wait_longer() -> None:
+    load = list(poisson(0.9 * CAPACITY, 30.0, seed=1))
+    one, four = (
+        simulate(load, POLICY, learnt(SECONDS), batch_seconds=SECONDS, lines=lines) for lines in (1, 4)
+    )
+    assert four.answered == one.answered == len(load)
+    assert four.latency_percentile(99) > 1.2 * one.latency_percentile(99)
