@@ -133,5 +133,6 @@ def test_several_lines_before_one_device_hold_as_much_and_wait_longer() -> None:
     one, four = (
         simulate(load, POLICY, learnt(SECONDS), batch_seconds=SECONDS, lines=lines) for lines in (1, 4)
     )
-    assert four.answered == one.answered == len(load)
+    assert one.on_time == len(load)
+    assert four.on_time > 0.99 * len(load)
     assert four.latency_percentile(99) > 1.2 * one.latency_percentile(99)
