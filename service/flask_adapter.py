@@ -15,7 +15,7 @@ from io import BytesIO
 from typing import Any
 
 from asgiref.wsgi import WsgiToAsgi, WsgiToAsgiInstance
-from flask import Flask
+from flask import Flask, Request
 
 from service.blocking import run_blocking, wait
 from service.errors import ClientLeft
@@ -34,8 +34,18 @@ _BAD_HEADERS: list[Message] = [
 ]
 
 
+class InMemoryRequest(Request):
+    """Keeps files in memory, where the whole body is already: on the disk they would hold up the loop."""
+
+    def _get_file_stream(self, *_args: Any, **_options: Any) -> BytesIO:
+        """Werkzeug's hook for other places than a temporary file from 500 KB on."""
+        return BytesIO()
+
+
 class FlaskOnTheLoop(Flask):
     """A Flask application for the adapter: its async views are awaited by the server's own loop."""
+
+    request_class = InMemoryRequest
 
     def async_to_sync(self, func: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
         """Flask's hook for other ways than a thread and a loop for each call."""
