@@ -153,6 +153,11 @@ class Metrics(Observer):
     def failed(self, name: str, kind: str) -> None:
         self._failed.labels(name, kind).inc()
 
+    @property
+    def registry(self) -> CollectorRegistry:
+        """To be read."""
+        return self._registry
+
     def text(self) -> bytes:
         """The exposition format, version 0.0.4."""
         return generate_latest(self._registry)

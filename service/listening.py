@@ -1,0 +1,34 @@
+"""The socket that the service listens on, bound before the models are loaded: a wrong address shows at once."""
+
+from __future__ import annotations
+
+import socket
+
+from service.settings import BadSettings, Settings
+
+
+def bound(settings: Settings) -> socket.socket:
+    """Bound to the first address of `--host`, and not listening; raises BadSettings."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:  # socket.gaierror is one
+        where = f"{settings.host}:{settings.port}"
+        raise BadSettings(f"--host, --port: cannot listen on {where}: {error.strerror}") from error
+    return listener
+
+
+def url_of(listener: socket.socket, *, tls: bool) -> str:
+    """Where it can be asked."""
+    host, port = listener.getsockname()[:2]
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
