@@ -16,7 +16,7 @@ def available_cpus(process: Path = _PROCESS, mount: Path = _MOUNT) -> int:
 
 
 def share(cpus: int, workers: int, number: int) -> int:
-    """What the worker of this number, from 1, gets of so many CPUs: even, the rest to the first; at least 1."""
+    """What worker `number`, from 1, gets of so many CPUs: an even share, the rest to the first ones."""
     even, rest = divmod(cpus, workers)
     return max(1, even + (number <= rest))
 

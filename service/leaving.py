@@ -13,7 +13,7 @@ HANGING = 70  # EX_SOFTWARE of sysexits.h: an internal error
 
 def leave_as(worker: int) -> None:
     """Say which of several this was."""
-    global _name  # noqa: PLW0603 (one process is one worker)
+    global _name
     _name = f"rotulo: worker {worker}"
 
 

@@ -1,4 +1,4 @@
-"""The socket that the service listens on, bound before the models are loaded: a wrong address shows at once."""
+"""The socket that the service listens on, bound before models are loaded: a wrong address shows at once."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A version for all workers, or for none: each loads, checks and warms it, and only then do all let it answer.
+"""A version for all workers, or for none: each loads, checks and warms it; then all let it answer.
 
-One after the other, so that a version which is unfit costs one of them the trouble, and callers find the others
-undisturbed. Whatever fails, or ends, before all are done, the version that was active stays everywhere. A worker
-that ends after that comes back with the new one; so does one that was starting meanwhile.
+They load it one after the other, so that a version which is unfit costs one of them the trouble, and callers
+find the others undisturbed. Whatever fails, or ends, before all are done, the version that was active stays
+everywhere. A worker that ends after that comes back with the new one; so does one that starts meanwhile.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class Activations:
         previous = was.previous if was.active == version else was.active
         self.versions = {**self.versions, model: Answering(version, previous)}
         for child in set(self._ready()) - set(prepared):
-            child.kill()  # it became ready meanwhile, with the old version
+            child.supersede()  # it became ready meanwhile, with the old version
         await asyncio.gather(*(child.link.tell("switch", model) for child in prepared))
 
     def is_outdated(self, child: Child) -> bool:
-        """Whether what it was told at its start holds no more."""
+        """Of one that has just loaded what it was told at its start: whether that holds no more."""
         return child.task.versions != self.versions
 
 

@@ -19,8 +19,8 @@ Answer = Callable[["Child", str, Any], Awaitable[Any]]
 class Child:
     """One process, from its start to its end.
 
-    `ready_at`, on the loop's clock: when it had loaded its models, infinite until then. `failure`: why it could
-    not start, in its own words.
+    `ready_at`, on the loop's clock: when it had loaded its models, infinite until then. `failure`: why it
+    could not start, in its own words. `superseded`: it was ended for another that begins with other versions.
     """
 
     def __init__(self, task: Task, answer: Answer) -> None:
@@ -29,6 +29,7 @@ class Child:
         self.number = task.number
         self.ready_at = math.inf
         self.failure: str | None = None
+        self.superseded = False
         self.link: Link
         self._answer = answer
         self._process: asyncio.subprocess.Process | None = None
@@ -66,9 +67,9 @@ class Child:
             pass_fds=(self.task.listener, self.task.link),
             process_group=0,  # Ctrl-C is for the supervisor, which tells the workers
         )
-        assert process.stdin is not None
-        process.stdin.write(self.task.to_json())
-        process.stdin.close()
+        if process.stdin is not None:  # it is a pipe
+            process.stdin.write(self.task.to_json())
+            process.stdin.close()
         return process
 
     def kill(self) -> None:
@@ -76,6 +77,11 @@ class Child:
         self._killed = True
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
+
+    def supersede(self) -> None:
+        """Kill it, as what it began with holds no more."""
+        self.superseded = True
+        self.kill()
 
     def why_it_ended(self, code: int) -> str:
         """In words."""

@@ -74,6 +74,10 @@ class Link:
         with suppress(LinkClosed, Refused):
             await self.ask(what, value)
 
+    def close(self) -> None:
+        """The other side is to know."""
+        self._writer.close()
+
     async def _read(self, reader: asyncio.StreamReader) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
@@ -83,7 +87,7 @@ class Link:
         for waiting in self._asked.values():
             if not waiting.done():
                 waiting.set_exception(LinkClosed())
-        self._writer.close()
+        self.close()
 
     def _received(self, number: int, kind: str, *rest: Any) -> None:
         if kind == "ask":

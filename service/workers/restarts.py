@@ -1,7 +1,7 @@
 """When to start a worker in place of one that ended. Pure: reads no clock.
 
-The first that ends is replaced at once: somebody killed it, or it was the one in a million. One that ends again
-soon, or cannot start, waits longer each time, so that a fault that stays costs next to nothing.
+The first that ends is replaced at once: somebody killed it, or it was the one in a million. One that ends
+again soon, or cannot start, waits longer each time, so that a fault that stays costs next to nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The parent of the workers: binds, starts them, replaces those that end, relays between them, ends with them."""
+"""The parent of the workers: starts them, replaces those that end, relays between them, ends with them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any
-
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 
 from models import catalog
 from service.leaving import leave
+from service.metrics import WorkerMetrics
 from service.settings import Settings
 from service.workers.activation import Activations
 from service.workers.children import Child
@@ -73,9 +73,8 @@ class Supervisor:
         finally:
             for child in self._children.values():
                 child.kill()
-        return (
-            0 if self._signals > 1 else next((code for code in (task.result() for task in kept) if code), 0)
-        )
+        codes = [task.result() for task in kept]
+        return 0 if self._signals > 1 else next((code for code in codes if code), 0)
 
     async def _keep(self, number: int) -> int:
         """A worker in this place, until the drain; how the last one ended."""
@@ -86,13 +85,13 @@ class Supervisor:
                 return _exit_code(code) if child.ready else 0
             if not self._all_ready.is_set():
                 raise StartFailed(child.failure or f"worker {number} {child.why_it_ended(code)}")
-            self._metrics.restarts.inc()
-            if not self._activations.is_outdated(child):
-                await self._wait(
-                    child, code, restarts.ended(child.ready_at, asyncio.get_running_loop().time())
-                )
-                if self._draining.is_set():
-                    return 0
+            self._metrics.restarted()
+            if child.superseded:
+                continue
+            now = asyncio.get_running_loop().time()
+            await self._wait(child, code, restarts.ended(child.ready_at, now))
+            if self._draining.is_set():
+                return 0
 
     async def _one(self, number: int) -> tuple[Child, int]:
         ours, theirs = socket.socketpair()
@@ -115,11 +114,9 @@ class Supervisor:
     async def _wait(self, child: Child, code: int, seconds: float) -> None:
         when = f"in {seconds:g} s" if seconds else "now"
         logger.error("worker %d %s; another starts %s", child.number, child.why_it_ended(code), when)
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._draining.wait()
-        except TimeoutError:
-            pass
 
     def _ready(self) -> list[Child]:
         return [child for child in self._children.values() if child.ready]
@@ -144,7 +141,7 @@ class Supervisor:
     async def _welcome(self, child: Child, greeting: str) -> None:
         """Answered when the worker is to listen; all of them do at once at the start."""
         if self._activations.is_outdated(child):
-            child.kill()
+            child.supersede()
             raise Refused("Draining", "another version answers by now")
         child.ready_at = asyncio.get_running_loop().time()
         if not self._all_ready.is_set() and len(self._ready()) == self._settings.workers:
@@ -211,16 +208,6 @@ class Supervisor:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-
-class WorkerMetrics:
-    """What the supervisor itself counts."""
-
-    def __init__(self, ready: Callable[[], float]) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        Gauge("rotulo_workers", "workers that are ready", registry=self.registry).set_function(ready)
-        self.restarts = Counter("rotulo_worker_restarts", "workers replaced", registry=self.registry)
 
 
 def _exit_code(code: int) -> int:

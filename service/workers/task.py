@@ -1,4 +1,4 @@
-"""What a worker is told at its start, on its standard input: a command line shows to everybody on the machine."""
+"""What a worker is told at its start, on its standard input: everybody on the machine sees a command line."""
 
 from __future__ import annotations
 

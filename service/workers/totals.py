@@ -1,7 +1,7 @@
 """The metrics of several processes as those of one service. Pure.
 
-Counters and histograms are added up. A process that ends leaves what it counted by its last report, so that no
-total ever falls. Gauges are those of the processes that run.
+Counters and histograms are added up. A process that ends leaves what it counted by its last report, so that
+no total ever falls. Gauges are those of the processes that run.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ _LARGEST = {
     "process_start_time_seconds",  # so that its changes count every restart
     "process_open_fds",
 }
+_OUTLIVES = {"process_start_time_seconds"}  # else it would fall back when the newest ends
 _LEAST = {"rotulo_ready", "process_max_fds"}
 
 _Key = tuple[str, str, tuple[tuple[str, str], ...]]  # family, sample, labels
@@ -27,7 +28,7 @@ _Values = dict[_Key, float]
 
 
 def report(registry: CollectorRegistry) -> list[Any]:
-    """Everything that a process counts, fit for JSON: [family, documentation, type, [[sample, labels, value]]]."""
+    """What a process counts, fit for JSON: of each family [name, documentation, type, samples]."""
     return [
         [
             family.name,
@@ -59,8 +60,8 @@ class Totals:
     def ended(self, process: int) -> None:
         """It reports no more; another of the same number begins at zero."""
         for key, value in self._latest.pop(process, {}).items():
-            if self._is_counted(key):
-                self._ended[key] = self._ended.get(key, 0.0) + value
+            if self._outlives(key[0]):
+                self._ended[key] = _together(key[0], self._ended.get(key, 0.0), value)
 
     def text(self) -> bytes:
         """The exposition format, version 0.0.4."""
@@ -73,7 +74,7 @@ class Totals:
         }
         for (family, sample, labels), value in self._sums().items():
             metrics[family].add_sample(sample, dict(labels), value)
-        yield from (metric for metric in metrics.values() if metric.samples)
+        yield from metrics.values()
 
     def _sums(self) -> _Values:
         sums = dict(self._ended)
@@ -82,8 +83,8 @@ class Totals:
                 sums[key] = _together(key[0], sums[key], value) if key in sums else value
         return sums
 
-    def _is_counted(self, key: _Key) -> bool:
-        return self._families[key[0]][1] in ("counter", "histogram")
+    def _outlives(self, family: str) -> bool:
+        return self._families[family][1] in ("counter", "histogram") or family in _OUTLIVES
 
 
 def _together(family: str, one: float, other: float) -> float:

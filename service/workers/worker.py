@@ -1,4 +1,4 @@
-"""`python -m service.workers.worker`, which only the supervisor starts: the service, as one worker of several."""
+"""`python -m service.workers.worker`, which only the supervisor starts: the service, as one of several."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ logger = logging.getLogger("rotulo")
 
 
 def main() -> int:
-    """Returns the exit code, as `service.__main__.main`; a failure is told to the supervisor, which says it."""
+    """Returns the exit code, as `service.__main__.main`; the supervisor is told of a failure, and says it."""
     leave_at_signals()
     task = Task.from_json(sys.stdin.buffer.read())
     leave_as(task.number)
@@ -74,7 +74,7 @@ def settings_of(task: Task) -> Settings:
 
 
 def _leave_processors_to_the_kernel() -> None:
-    """OpenVINO pins its threads, each process as though it were alone: to the same processors in all workers."""
+    """OpenVINO pins threads in each process as though it were alone: to the same processors in all."""
     with suppress(ImportError):
         from models.engines.openvino_core import core
 
