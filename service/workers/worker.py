@@ -38,7 +38,7 @@ def main() -> int:
     leave_at_signals()
     task = Task.from_json(sys.stdin.buffer.read())
     leave_as(task.number)
-    end = socket.socket(fileno=task.link)
+    end = _inherited(task.link)
     last_words = end.dup()
     try:
         counted = _serve(task, end)
@@ -81,6 +81,13 @@ def _leave_processors_to_the_kernel() -> None:
         core().set_property("CPU", {"ENABLE_CPU_PINNING": False})
 
 
+def _inherited(descriptor: int) -> socket.socket:
+    """By this process, and by none of its own."""
+    found = socket.socket(fileno=descriptor)
+    found.set_inheritable(False)
+    return found
+
+
 def _say(end: socket.socket, what: str, value: Any) -> None:
     """Without an event loop, and without an answer."""
     end.setblocking(True)
@@ -94,7 +101,7 @@ class Worker(Server):
     def __init__(self, task: Task, settings: Settings, end: socket.socket) -> None:
         """Loads the models; raises as `Store.load` and BadSettings."""
         self._task = task
-        self.listener = socket.socket(fileno=task.listener)
+        self.listener = _inherited(task.listener)
         self._link = Link(end, self._answer)
         self._prepared: dict[str, ServedModel] = {}
         store = Store(settings)
