@@ -51,7 +51,8 @@ def _supervise(settings: Settings, arguments: Sequence[str]) -> int:
     output = logs.Output()
     logs.configure(output, settings.log_level, settings.log_format)
     say = logs.announce if settings.log_format == "json" else output.say
-    with bound(settings) as listener:
+    bound(settings).close()  # which a service that shares its port with its workers would let pass
+    with bound(settings, shared=True) as listener:
         supervisor = Supervisor(settings, arguments, listener, say)
         try:
             code = asyncio.run(supervisor.run())

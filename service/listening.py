@@ -7,8 +7,12 @@ import socket
 from service.settings import BadSettings, Settings
 
 
-def bound(settings: Settings) -> socket.socket:
-    """Bound to the first address of `--host`, and not listening; raises BadSettings."""
+def bound(settings: Settings, *, shared: bool = False) -> socket.socket:
+    """Bound to the first address of `--host`, and not listening; raises BadSettings.
+
+    `shared`: others that ask for the same may be bound there too, and new connections are dealt out among
+    those that listen.
+    """
     try:
         family, kind, _, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -16,6 +20,8 @@ def bound(settings: Settings) -> socket.socket:
         listener = socket.socket(family, kind)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listener.bind(address)

@@ -1,6 +1,6 @@
-"""Several processes behind one socket: `python -m service --workers N`.
+"""Several processes behind one port: `python -m service --workers N`.
 
-    supervisor.py   the parent: binds, starts, replaces, relays, drains. It loads no model and answers nobody
+    supervisor.py   the parent: starts, replaces, relays, drains. It loads no model and answers nobody
     children.py     a worker as the parent holds it: its process and its link
     restarts.py     when to start another in place of one that ended: pure
     activation.py   a version for all workers, in two phases
@@ -9,12 +9,13 @@
     task.py         what a worker is told at its start
     worker.py       a worker: the service as it is alone, which asks the parent about the others (relay.py)
 
-**One listening socket, not one each (SO_REUSEPORT).** With a socket each, the kernel deals new connections
-out by a hash, whatever the workers are doing: one that hangs or is busy keeps its share waiting, and what is
-in its accept queue is reset when it dies. With one, whoever is free takes the next connection, and a worker
-that dies loses only those that it had accepted. The price: nothing deals them out evenly. The first to come
-takes a connection, so that those which are kept alive may sit unevenly for long; a worker with more of them
-has larger batches and a longer line, and refuses earlier.
+**A listening socket each (SO_REUSEPORT), not one for all.** With one, whoever wakes first takes every
+connection that waits: of 64 that were opened at once, two workers took 32 and 32 at best, 0 and 64 at worst;
+and where they are kept alive they stay so, with one queue long and the other idle. With a socket each, the
+kernel deals them out by a hash, evenly but for chance (25 and 39 at worst of ten times), whatever the workers
+are doing. The price: what is in the accept queue of a worker that dies is reset, with what it had accepted;
+that queue is empty unless its loop is busy. The parent holds no socket that listens, so that a dead worker's
+share goes to the others at once.
 
 **Fresh processes, not forks.** The engines have threads, and a fork keeps only the one that called it.
 

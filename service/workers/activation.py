@@ -51,7 +51,7 @@ class Activations:
         await asyncio.gather(*(child.link.tell("switch", model) for child in prepared))
 
     def is_outdated(self, child: Child) -> bool:
-        """Of one that has just loaded what it was told at its start: whether that holds no more."""
+        """Of one that has just started: whether what it was told at its start holds no more."""
         return child.task.versions != self.versions
 
 

@@ -19,8 +19,9 @@ Answer = Callable[["Child", str, Any], Awaitable[Any]]
 class Child:
     """One process, from its start to its end.
 
-    `ready_at`, on the loop's clock: when it had loaded its models, infinite until then. `failure`: why it
-    could not start, in its own words. `superseded`: it was ended for another that begins with other versions.
+    `ready_at`, on the loop's clock: when it began to listen, infinite until then. `loaded`: whether it could.
+    `failure`: why it could not start, in its own words. `superseded`: it was ended for another that begins
+    with other versions.
     """
 
     def __init__(self, task: Task, answer: Answer) -> None:
@@ -29,6 +30,7 @@ class Child:
         self.number = task.number
         self.ready_at = math.inf
         self.failure: str | None = None
+        self.loaded = False
         self.superseded = False
         self.link: Link
         self._answer = answer
@@ -64,7 +66,7 @@ class Child:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "service.workers.worker"),
             stdin=asyncio.subprocess.PIPE,
-            pass_fds=(self.task.listener, self.task.link),
+            pass_fds=(self.task.link,),
             process_group=0,  # Ctrl-C is for the supervisor, which tells the workers
         )
         if process.stdin is not None:  # it is a pipe

@@ -24,7 +24,6 @@ from service.workers.totals import Totals, report
 
 logger = logging.getLogger("rotulo")
 
-BACKLOG = 2048  # uvicorn's
 REPORT_SECONDS = 1.0  # for a worker to say what it has counted; else what it said last counts
 SPARE_SECONDS = 15.0  # beyond a drain's own bounds, for the record's last rows and the traces
 END_SECONDS = 5.0  # after a second signal, until what has not ended is killed
@@ -45,15 +44,19 @@ class Supervisor:
         listener: socket.socket,
         greet: Callable[[str], None],
     ) -> None:
-        """`greet` is called once, when all are ready. Raises BadArtifact where there are no models."""
+        """`listener` has the port for as long as it is open; the workers listen on their own.
+
+        `greet` is called once, when all are ready. Raises BadArtifact where there are no models.
+        """
         self._settings = settings
         self._arguments = list(arguments)
-        self._listener = listener
+        self._port: int = listener.getsockname()[1]
         self._greet = greet
         self._token = None if settings.admin_token else secrets.token_urlsafe(32)
         versions = {name: Answering(newest) for name, newest in catalog.newest(settings.models_dir).items()}
         self._activations = Activations(versions, self._ready)
         self._children: dict[int, Child] = {}
+        self._all_loaded = asyncio.Event()
         self._all_ready = asyncio.Event()
         self._draining = asyncio.Event()
         self._signals = 0
@@ -99,7 +102,7 @@ class Supervisor:
             number=number,
             workers=self._settings.workers,
             arguments=self._arguments,
-            listener=self._listener.fileno(),
+            port=self._port,
             link=theirs.detach(),
             generated_token=self._token,
             versions=self._activations.versions,
@@ -124,8 +127,10 @@ class Supervisor:
     async def _answer(self, child: Child, what: str, value: Any) -> Any:
         """What a worker asks of its supervisor."""
         match what:
-            case "ready":
-                return await self._welcome(child, value)
+            case "loaded":
+                return await self._may_listen(child)
+            case "listening":
+                return self._listens(child, value)
             case "metrics":
                 return await self._metrics_text()
             case "activate":
@@ -138,17 +143,23 @@ class Supervisor:
                 child.failure = value
         return None
 
-    async def _welcome(self, child: Child, greeting: str) -> None:
-        """Answered when the worker is to listen; all of them do at once at the start."""
+    async def _may_listen(self, child: Child) -> None:
+        """Returns when it may; all of them may at once at the start, when none has failed."""
+        child.loaded = True
+        if sum(each.loaded for each in self._children.values()) == self._settings.workers:
+            self._all_loaded.set()
+        await self._all_loaded.wait()
         if self._activations.is_outdated(child):
             child.supersede()
-            raise Refused("Draining", "another version answers by now")
+
+    def _listens(self, child: Child, greeting: str) -> None:
+        if self._activations.is_outdated(child):
+            child.supersede()
+            return
         child.ready_at = asyncio.get_running_loop().time()
         if not self._all_ready.is_set() and len(self._ready()) == self._settings.workers:
-            self._listener.listen(BACKLOG)
-            self._greet(greeting)
             self._all_ready.set()
-        await self._all_ready.wait()
+            self._greet(greeting)
 
     async def _metrics_text(self) -> str:
         await asyncio.gather(*(self._collect(child) for child in self._ready()))
@@ -168,7 +179,6 @@ class Supervisor:
         if self._draining.is_set():
             return
         self._draining.set()
-        self._listener.close()  # the workers close theirs after the grace
         for child in self._children.values():
             if child.ready:
                 self._soon(child.link.tell("drain"))

@@ -17,15 +17,16 @@ class Answering:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """`number` is from 1 to `workers`; the descriptors are inherited.
+    """`number` is from 1 to `workers`; `link` is a descriptor that it inherits.
 
-    `arguments` are the service's own; `generated_token` is the run's admin token where none is set.
+    `arguments` are the service's own, `port` what it listens on even where they leave it open;
+    `generated_token` is the run's admin token where none is set.
     """
 
     number: int
     workers: int
     arguments: list[str]
-    listener: int
+    port: int
     link: int
     generated_token: str | None
     versions: dict[str, Answering]

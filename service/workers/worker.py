@@ -18,7 +18,7 @@ from service.cpus import share
 from service.errors import Draining
 from service.greeting import greeting
 from service.leaving import leave, leave_as, leave_at_signals
-from service.listening import url_of
+from service.listening import bound
 from service.memory import give_back_large_blocks
 from service.served import ServedModel
 from service.server import Server
@@ -38,7 +38,8 @@ def main() -> int:
     leave_at_signals()
     task = Task.from_json(sys.stdin.buffer.read())
     leave_as(task.number)
-    end = _inherited(task.link)
+    end = socket.socket(fileno=task.link)
+    end.set_inheritable(False)
     last_words = end.dup()
     try:
         counted = _serve(task, end)
@@ -65,7 +66,7 @@ def _serve(task: Task, end: socket.socket) -> list[Any]:
 def settings_of(task: Task) -> Settings:
     """The service's, with this worker's share of the processors where the operator has set no number."""
     settings = read_settings(task.arguments)
-    changed: dict[str, Any] = {}
+    changed: dict[str, Any] = {"port": task.port}
     if "threads" not in settings.model_fields_set:
         changed["threads"] = share(settings.threads, task.workers, task.number)
     if task.generated_token is not None:
@@ -81,13 +82,6 @@ def _leave_processors_to_the_kernel() -> None:
         core().set_property("CPU", {"ENABLE_CPU_PINNING": False})
 
 
-def _inherited(descriptor: int) -> socket.socket:
-    """By this process, and by none of its own."""
-    found = socket.socket(fileno=descriptor)
-    found.set_inheritable(False)
-    return found
-
-
 def _say(end: socket.socket, what: str, value: Any) -> None:
     """Without an event loop, and without an answer."""
     end.setblocking(True)
@@ -99,9 +93,9 @@ class Worker(Server):
     """Listens when its supervisor says so, does what it is told, and drains when the supervisor is gone."""
 
     def __init__(self, task: Task, settings: Settings, end: socket.socket) -> None:
-        """Loads the models; raises as `Store.load` and BadSettings."""
+        """Loads the models; raises as `Store.load_all`, and BadSettings."""
         self._task = task
-        self.listener = _inherited(task.listener)
+        self.listener = bound(settings, shared=True)
         self._link = Link(end, self._answer)
         self._prepared: dict[str, ServedModel] = {}
         store = Store(settings)
@@ -109,7 +103,8 @@ class Worker(Server):
         service = Service(settings, predictors, store, Relay(self._link))
         for name, version in task.versions.items():
             service.models[name].previous = version.previous
-        super().__init__(service)
+        super().__init__(service, self._say_listening)
+        self._telling: asyncio.Task[None] | None = None
 
     def counted(self) -> list[Any]:
         """See `totals.report`."""
@@ -119,14 +114,14 @@ class Worker(Server):
         until_gone = await self._link.open()
         await super().make_ready()
         try:
-            await self._link.ask("ready", self._greeting())
+            await self._link.ask("loaded")
         except LinkClosed:
             leave(1, "the supervisor is gone")
         until_gone.add_done_callback(self._drain_alone)
 
-    def _greeting(self) -> str:
-        url = url_of(self.listener, tls=self.config.is_ssl)
-        return greeting(self._service, url, self._task.generated_token)
+    def _say_listening(self, url: str) -> None:
+        said = greeting(self._service, url, self._task.generated_token)
+        self._telling = asyncio.create_task(self._link.tell("listening", said))
 
     def _drain_alone(self, _: asyncio.Task[None]) -> None:
         if not self._drain.begun:

@@ -177,6 +177,14 @@ def test_a_version_that_is_unfit_or_not_there_changes_nothing_in_any_worker(work
     assert workers.versions() == before
 
 
+def test_a_port_that_workers_share_is_in_use_for_another_service(workers: Workers) -> None:
+    asked = command("--workers", "2", "--port", str(workers.port), "--models-dir", str(workers.models))
+    result = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 2
+    said = f"rotulo: --host, --port: cannot listen on 127.0.0.1:{workers.port}: Address already in use"
+    assert result.stderr.splitlines() == [said]
+
+
 def test_a_worker_that_cannot_start_is_tried_again_less_and_less_often_while_the_other_answers(
     workers: Workers, make_image: ImageMaker
 ) -> None:
