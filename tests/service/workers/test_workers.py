@@ -77,8 +77,15 @@ class Workers:
     def replace(self, pid: int) -> None:
         """Kill one, and wait until another serves in its place."""
         restarts = self.metrics()["rotulo_worker_restarts_total"]
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
         self.wait(lambda now: now["rotulo_worker_restarts_total"] > restarts and now["rotulo_workers"] == 2)
+
+
+def kill(pid: int) -> None:
+    """Until it is gone, the kernel may still send it connections; those are reset."""
+    process = psutil.Process(pid)
+    process.kill()
+    psutil.wait_procs([process], timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +154,7 @@ def test_a_killed_worker_is_replaced_and_its_callers_see_a_reset_and_nothing_els
         for caller in callers:
             caller.join()
     assert {answer for caller in callers for answer in caller.answers} == {expected}
-    assert sum(caller.cut for caller in callers) <= len(callers)
+    assert max(caller.cut for caller in callers) <= 2  # its connection, and one that came as it died
     assert len(set(workers.pids()) - set(old)) == 1
     counted = [name for name in before if re.search(r"_total|_count|_sum|_bucket", name)]
     assert not [name for name in counted if after[name] < before[name]]
@@ -190,7 +197,7 @@ def test_a_worker_that_cannot_start_is_tried_again_less_and_less_often_while_the
 ) -> None:
     model, away = workers.models / "cifar10", workers.models.parent / "away"
     model.rename(away)
-    os.kill(workers.pids()[0], signal.SIGKILL)
+    kill(workers.pids()[0])
     said = workers.wait_for_line(r"cannot start: .*another starts in [1-9]\d* s")
     assert re.match(r"ERROR: worker [12] cannot start: no model named 'cifar10'", said)
     assert post(workers.port, make_image()) == 200
