@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from models.artifact import MANIFEST_FILE
-from models.errors import UnknownModel
+from models.errors import BadArtifact, UnknownModel
 from models.manifest import NAME_PATTERN, VERSION_PATTERN
 
 SHIPPED_MODELS = Path(__file__).parent / "shipped"
@@ -20,6 +20,14 @@ def find(root: Path) -> dict[str, tuple[str, ...]]:
         path.name: _versions(path) for path in sorted(root.iterdir()) if re.match(NAME_PATTERN, path.name)
     }
     return {name: found for name, found in versions.items() if found}
+
+
+def newest(root: Path) -> dict[str, str]:
+    """The newest version of every model; raises BadArtifact where there is none."""
+    found = find(root)
+    if not found:
+        raise BadArtifact(f"{root}: no models here")
+    return {name: versions[-1] for name, versions in found.items()}
 
 
 def locate(root: Path, name: str, version: str | None = None) -> Path:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
-import socket
+import asyncio
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from models.errors import RotuloModelError
 from service import logs
 from service.leaving import leave_at_signals
+from service.listening import bound
 from service.memory import give_back_large_blocks
 from service.settings import BadSettings, Settings, read_settings
-
-if TYPE_CHECKING:
-    from service.wiring import Service
-
-SAMPLE = Path(__file__).parent.parent / "loadtest" / "samples" / "cat.jpg"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,15 +19,16 @@ def main(arguments: Sequence[str]) -> int:
     leave_at_signals()
     try:
         settings = read_settings(arguments)
-        return _serve(settings)
+        return _serve(settings) if settings.workers == 1 else _supervise(settings, arguments)
     except (BadSettings, RotuloModelError) as error:
         print(f"rotulo: {error}", file=sys.stderr)
         return 2
 
 
 def _serve(settings: Settings) -> int:
-    _try_to_listen(settings)
+    bound(settings).close()  # to know before the models are loaded; the socket that serves is uvicorn's
     # After the settings are known to be good: these imports take seconds.
+    from service.greeting import greeting
     from service.server import Server
     from service.store import Store
     from service.wiring import Service
@@ -44,44 +38,29 @@ def _serve(settings: Settings) -> int:
     logs.configure(output, settings.log_level, settings.log_format)
     store = Store(settings)
     service = Service(settings, store.load_all(), store)
+    token = service.admin_token.value if service.admin_token.generated else None
     say = logs.announce if settings.log_format == "json" else output.say
-    Server(service, lambda url: say(greeting(service, url))).run()
+    Server(service, lambda url: say(greeting(service, url, token))).run()
     output.flush()
     return 0
 
 
-def _try_to_listen(settings: Settings) -> None:
-    """Before the models are loaded; the socket that serves is uvicorn's. Raises BadSettings."""
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:  # socket.gaierror is one
-        where = f"{settings.host}:{settings.port}"
-        raise BadSettings(f"--host, --port: cannot listen on {where}: {error.strerror}") from error
+def _supervise(settings: Settings, arguments: Sequence[str]) -> int:
+    from service.workers.supervisor import StartFailed, Supervisor
 
-
-def greeting(service: Service, url: str) -> str:
-    """What is served and how to ask it, as commands to copy."""
-    lines = []
-    for slot in service.models.values():
-        predictor, manifest = slot.active.predictor, slot.active.predictor.manifest
-        lines.append(f"serving {manifest.name}/{manifest.version} on {predictor.engine.name}")
-        lines.append(f"  {predictor.engine_reason}")
-    if service.admin_token.generated:
-        lines.append(f"admin token, for this run: {service.admin_token.value}")
-    key = ' -H "X-API-Key: $KEY"' if service.settings.api_keys_file else ""
-    sample = shlex.quote(str(SAMPLE))
-    lines.append("ask it:")
-    lines += [
-        f"  curl{key} --data-binary @{sample} {url}/v1/models/{name}/predict" for name in service.models
-    ]
-    if "cifar10" in service.models:
-        lines.append(f"  curl{key} -F file=@{sample} {url}/predict")
-    return "\n".join([*lines, f"  {url}/docs in a browser"])
+    output = logs.Output()
+    logs.configure(output, settings.log_level, settings.log_format)
+    say = logs.announce if settings.log_format == "json" else output.say
+    bound(settings).close()  # which a service that shares its port with its workers would let pass
+    with bound(settings, shared=True) as listener:
+        supervisor = Supervisor(settings, arguments, listener, say)
+        try:
+            code = asyncio.run(supervisor.run())
+        except StartFailed as error:
+            print(f"rotulo: {error}", file=sys.stderr)
+            code = 2
+    output.flush()
+    return code
 
 
 if __name__ == "__main__":

@@ -72,14 +72,14 @@ def admin_routes(service: Service) -> APIRouter:
         slot = service.slot(model)
         async with service.intake.body(request.scope, request.receive) as body:
             wanted = _activation(body)
-        await slot.activate(wanted.version)
+        await service.peers.activate(slot, wanted.version)
         return _versions(slot)
 
     @router.post("/rollback", response_model=VersionsPayload, openapi_extra=_SECURED)
     async def roll_back(model: ModelName) -> VersionsPayload:
-        """Activate the version that was active before."""
+        """Activate the version that was active before. Done twice, it changes nothing."""
         slot = service.slot(model)
-        await slot.roll_back()
+        await service.peers.activate(slot, slot.before())
         return _versions(slot)
 
     return router

@@ -15,6 +15,12 @@ def available_cpus(process: Path = _PROCESS, mount: Path = _MOUNT) -> int:
     return max(1, min([_affinity(), *_quotas(process, mount)]))
 
 
+def share(cpus: int, workers: int, number: int) -> int:
+    """What worker `number`, from 1, gets of so many CPUs: an even share, the rest to the first ones."""
+    even, rest = divmod(cpus, workers)
+    return max(1, even + (number <= rest))
+
+
 def cgroup_quota(text: str) -> int | None:
     """CPUs granted by `"QUOTA PERIOD"` in microseconds; None if unlimited.
 

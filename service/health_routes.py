@@ -40,6 +40,7 @@ def health_routes(service: Service) -> APIRouter:
     @router.get("/metrics", response_class=PlainTextResponse, responses={200: _METRICS})
     async def metrics() -> Response:
         """Prometheus text format."""
-        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        text = await service.peers.metrics_text(service.metrics)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router

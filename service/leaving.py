@@ -6,12 +6,20 @@ import os
 import signal
 from types import FrameType
 
+_name = "rotulo"
+
 HANGING = 70  # EX_SOFTWARE of sysexits.h: an internal error
+
+
+def leave_as(worker: int) -> None:
+    """Say which of several this was."""
+    global _name
+    _name = f"rotulo: worker {worker}"
 
 
 def leave(code: int, why: str) -> None:
     """Say why in one line and end the process now, whatever its threads are at."""
-    os.write(2, f"rotulo: {why}\n".encode())  # print must not be entered again from a signal's handler
+    os.write(2, f"{_name}: {why}\n".encode())  # print must not be entered again from a signal's handler
     os._exit(code)
 
 

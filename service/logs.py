@@ -55,8 +55,9 @@ class TextFormatter(logging.Formatter):
     A traceback follows in lines that are indented.
     """
 
-    def __init__(self) -> None:
-        super().__init__("%(levelname)s: %(message)s")
+    def __init__(self, worker: int | None = None) -> None:
+        who = "" if worker is None else f"worker {worker}: "
+        super().__init__(f"%(levelname)s: {who}%(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         return _printable(super().formatMessage(record))
@@ -69,8 +70,13 @@ class TextFormatter(logging.Formatter):
 class JsonFormatter(logging.Formatter):
     """One JSON object a line, in ASCII, so that no line can be forged: time, level, logger, message.
 
-    Also `request_id` where the record is about one request, and `exception` with its traceback.
+    Also `worker`, the number, where there are several; `request_id` where the record is about one request;
+    and `exception` with its traceback.
     """
+
+    def __init__(self, worker: int | None = None) -> None:
+        super().__init__()
+        self._worker = worker
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC)
@@ -80,6 +86,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if self._worker is not None:
+            said["worker"] = self._worker
         if (request_id := getattr(record, "request_id", None)) is not None:
             said["request_id"] = request_id
         if record.exc_info:
@@ -87,7 +95,7 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(said)
 
 
-FORMATTERS: dict[str, type[logging.Formatter]] = {"text": TextFormatter, "json": JsonFormatter}
+FORMATTERS: dict[str, type[TextFormatter | JsonFormatter]] = {"text": TextFormatter, "json": JsonFormatter}
 
 
 def _printable(text: str) -> str:
@@ -113,9 +121,12 @@ class LogHandler(logging.Handler):
             self.handleError(record)
 
 
-def configure(output: Output, level: str, log_format: str) -> None:
-    """Everything that logs or warns in this process goes through `output`, as `text` or as `json`."""
-    logging.basicConfig(handlers=[LogHandler(output, FORMATTERS[log_format]())], force=True)
+def configure(output: Output, level: str, log_format: str, worker: int | None = None) -> None:
+    """Everything that logs or warns in this process goes through `output`, as `text` or as `json`.
+
+    `worker`: its number, on every line, where there are several.
+    """
+    logging.basicConfig(handlers=[LogHandler(output, FORMATTERS[log_format](worker))], force=True)
     logging.captureWarnings(True)
     logging.getLogger("rotulo").setLevel(level.upper())
     for name in _OF_CALLERS:

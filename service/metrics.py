@@ -153,6 +153,11 @@ class Metrics(Observer):
     def failed(self, name: str, kind: str) -> None:
         self._failed.labels(name, kind).inc()
 
+    @property
+    def registry(self) -> CollectorRegistry:
+        """To be read."""
+        return self._registry
+
     def text(self) -> bytes:
         """The exposition format, version 0.0.4."""
         return generate_latest(self._registry)
@@ -167,3 +172,18 @@ class Metrics(Observer):
         self, name: str, documentation: str, *labels: str, buckets: Sequence[float] = _SECONDS
     ) -> Histogram:
         return Histogram(f"rotulo_{name}", documentation, labels, buckets=buckets, registry=self._registry)
+
+
+class WorkerMetrics:
+    """What only the supervisor of several workers knows."""
+
+    def __init__(self, ready: Callable[[], float]) -> None:
+        """`ready`: how many workers are, read at every scrape."""
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        Gauge("rotulo_workers", "workers that are ready", registry=self.registry).set_function(ready)
+        self._restarts = Counter("rotulo_worker_restarts", "workers replaced", registry=self.registry)
+
+    def restarted(self) -> None:
+        """A worker ended and another takes its place."""
+        self._restarts.inc()

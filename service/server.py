@@ -17,6 +17,7 @@ import uvicorn
 from service.app import create_app
 from service.guarded_protocol import ConnectionLimits, guarded
 from service.leaving import HANGING, leave, leave_at_signal
+from service.listening import url_of
 from service.wiring import Service
 
 # Between closing the listener and closing idle connections: what the kernel had accepted is still read.
@@ -35,12 +36,14 @@ class Server(uvicorn.Server):
         self._when_listening = when_listening
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._service.warm_up()
+        await self.make_ready()
         await super().startup(sockets)
         if self.started:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            scheme = "https" if self.config.is_ssl else "http"
-            self._when_listening(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}")
+            self._when_listening(url_of(self.servers[0].sockets[0], tls=self.config.is_ssl))
+
+    async def make_ready(self) -> None:
+        """Before it listens; raises BadArtifact."""
+        await self._service.warm_up()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -50,8 +50,14 @@ class Settings(BaseSettings):
     max_accuracy_loss_points: float = Field(
         default=0.3, ge=0, le=100, description="what auto may lose against fp32, in points of accuracy"
     )
+    workers: int = Field(
+        default=1, ge=1, le=256, description="processes that serve, each with models and a queue of its own"
+    )
     threads: int = Field(
-        default_factory=available_cpus, ge=1, le=1024, description="threads of the network and of decoding"
+        default_factory=available_cpus,
+        ge=1,
+        le=1024,
+        description="threads of the network and of decoding; of each worker, which share what is not set",
     )
     latency_target_ms: float = Field(
         default=1000, gt=0, le=600_000, description="answers later than this are of no use to the callers"

@@ -63,30 +63,31 @@ class ModelSlot:
         return self._store.versions(self.name)
 
     async def activate(self, version: str | None = None) -> None:
-        """Load a version, the newest where none is given, check and warm it, and let it answer from then on.
+        """Let a version answer from now on, the newest where none is given; raises as `prepare`."""
+        self.switch(await self.prepare(version))
 
-        Whatever fails, the one that was active stays. Raises VersionConflict while another activation runs,
+    async def prepare(self, version: str | None = None) -> ServedModel:
+        """Load a version, the newest where none is given, check and warm it, for `switch`, or to be closed.
+
+        Whatever fails, the one that was active stays. Raises VersionConflict while another is prepared,
         UnknownModel where there is no such version, UnfitVersion where it must not be served.
         """
         if self._activating is not None:
             raise VersionConflict(f"another version of {self.name!r} is being activated")
         self._activating = asyncio.current_task()
         try:
-            successor = await self._ready(version)
+            return await self._ready(version)
         except BaseException as error:
             self._metrics.activation(self.name, _outcome(error))
             raise
         finally:
             self._activating = None
-        self._switch(successor)
 
-    async def roll_back(self) -> None:
-        """Activate the version that was active before; raises VersionConflict where there is none, and as
-        `activate`. Done twice, it changes nothing.
-        """
+    def before(self) -> str:
+        """The version that was active before, where a rollback leads; raises VersionConflict without one."""
         if self.previous is None:
             raise VersionConflict(f"no other version of {self.name!r} has been active")
-        await self.activate(self.previous)
+        return self.previous
 
     def abandon_activation(self) -> None:
         """Cancel the request that activates a version, if there is one: the service is stopping."""
@@ -123,8 +124,8 @@ class ModelSlot:
             raise
         return successor
 
-    def _switch(self, successor: ServedModel) -> None:
-        """In one step of the event loop."""
+    def switch(self, successor: ServedModel) -> None:
+        """Let what was prepared answer, in one step of the event loop."""
         old, self.active = self.active, successor
         if old.version != successor.version:
             self.previous = old.version

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from models import catalog, loader
 from models.engines.choice import Wish
-from models.errors import BadArtifact
 from models.predictor import Predictor
 from service.settings import Settings
 
@@ -35,9 +36,10 @@ class Store:
         directory = catalog.locate(self._root, name, version)
         return loader.load(directory, self._wish, self._threads, self._max_pixels)
 
-    def load_all(self) -> list[Predictor]:
-        """The newest version of every model; raises BadArtifact where there is none, and as `load`."""
-        found = catalog.find(self._root)
-        if not found:
-            raise BadArtifact(f"{self._root}: no models here")
-        return [self.load(name) for name in found]
+    def load_all(self, versions: Mapping[str, str] | None = None) -> list[Predictor]:
+        """These versions by model, else the newest of every model.
+
+        Raises BadArtifact where there is none, and as `load`.
+        """
+        wanted = catalog.newest(self._root) if versions is None else versions
+        return [self.load(name, version) for name, version in wanted.items()]

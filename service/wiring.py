@@ -18,6 +18,7 @@ from service.drain import Drain
 from service.errors import Draining, EngineHangs, ServiceError
 from service.limits import Intake
 from service.metrics import Metrics
+from service.peers import Peers
 from service.record.recorder import record_of
 from service.served import ServedModel
 from service.settings import Settings
@@ -31,10 +32,15 @@ class Service:
     """What the routes work with."""
 
     def __init__(
-        self, settings: Settings, predictors: Sequence[Predictor], store: Store | None = None
+        self,
+        settings: Settings,
+        predictors: Sequence[Predictor],
+        store: Store | None = None,
+        peers: Peers | None = None,
     ) -> None:
-        """Serves `predictors`; later versions of the same models come from `store`."""
+        """Serves `predictors`, beside `peers`; later versions of the same models come from `store`."""
         self.settings = settings
+        self.peers = peers or Peers()
         self.metrics = Metrics(settings.latency_target_ms / 1000, caches=settings.cache_entries > 0)
         self.intake = Intake(settings.max_body_bytes, settings.max_bytes_held, settings.body_timeout_seconds)
         self.admin_token = AdminToken(
@@ -107,8 +113,9 @@ class Service:
         return 0.0 if busy_since is None else time.monotonic() - busy_since
 
     def begin_drain(self) -> None:
-        """Start to stop; see `service.drain`."""
+        """Start to stop, and all peers with this; see `service.drain`."""
         self.drain.begin(time.monotonic())
+        self.peers.begin_drain()
 
     def tick(self, now: float) -> bool:
         """What time alone brings about, to be called a few times a second with `time.monotonic()`.

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.metrics import Metrics
+from service.metrics import Metrics, WorkerMetrics
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
@@ -25,7 +26,7 @@ class Exposed(NamedTuple):
 
 
 def everything() -> str:
-    """The text of a registry in which everything has happened once."""
+    """The text of registries in which everything has happened once, with the supervisor's of workers."""
     metrics = Metrics(1.0, caches=True)
     metrics.watch("cifar10", waiting=lambda: 0, answers_kept=lambda: 0)
     metrics.cache_looked_up("cifar10", "hit")
@@ -47,7 +48,7 @@ def everything() -> str:
     metrics.refused("cifar10", "full")
     metrics.abandoned("cifar10", "left")
     metrics.failed("cifar10", "BatchFailed")
-    return metrics.text().decode()
+    return (metrics.text() + generate_latest(WorkerMetrics(lambda: 2).registry)).decode()
 
 
 def exposed(text: str) -> dict[str, Exposed]:

@@ -16,10 +16,12 @@ ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| *([^|]*?) *\| ([^|]+) \| ([^|]+) \|$"
 ROWS = ROW.findall((ROOT / "docs" / "metrics.md").read_text())
 WRITTEN = {name: Exposed(kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels, *_ in ROWS}
 
-# Exposed with --cache-entries or --record-url alone.
+# Exposed with --cache-entries, --record-url or --workers alone.
 OFF = {name for name in WRITTEN if name.startswith("rotulo_cache_")} | {
     "rotulo_record_waiting",
     "rotulo_record_last_write_age_seconds",
+    "rotulo_workers",
+    "rotulo_worker_restarts_total",
 }
 
 

@@ -114,6 +114,14 @@ def test_a_line_of_json_is_ascii_and_gives_back_what_was_said(message: str, deta
     assert detail in said["exception"]
 
 
+def test_where_there_are_several_workers_every_line_says_whose_it_is() -> None:
+    record = logging.LogRecord("rotulo", logging.WARNING, "", 0, "a message", (), None)
+    assert FORMATTERS["text"](2).format(record) == "WARNING: worker 2: a message"
+    assert FORMATTERS["text"]().format(record) == "WARNING: a message"
+    assert json.loads(FORMATTERS["json"](2).format(record))["worker"] == 2
+    assert "worker" not in json.loads(FORMATTERS["json"]().format(record))
+
+
 @given(st.text())
 def test_no_line_of_a_traceback_looks_like_the_first_line_of_another_record(detail: str) -> None:
     first, *rest = formatted("text", "failed", ValueError(f"{detail}\nERROR: forged")).split("\n")

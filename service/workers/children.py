@@ -1,0 +1,93 @@
+"""A worker as the supervisor holds it: its process, its link, and what it was told."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from service.workers.link import Link
+from service.workers.task import Task
+
+Answer = Callable[["Child", str, Any], Awaitable[Any]]
+
+
+class Child:
+    """One process, from its start to its end.
+
+    `ready_at`, on the loop's clock: when it began to listen, infinite until then. `loaded`: whether it could.
+    `failure`: why it could not start, in its own words. `superseded`: it was ended for another that begins
+    with other versions.
+    """
+
+    def __init__(self, task: Task, answer: Answer) -> None:
+        """`answer` is called with this child and what it asks."""
+        self.task = task
+        self.number = task.number
+        self.ready_at = math.inf
+        self.failure: str | None = None
+        self.loaded = False
+        self.superseded = False
+        self.link: Link
+        self._answer = answer
+        self._process: asyncio.subprocess.Process | None = None
+        self._killed = False
+
+    @property
+    def ready(self) -> bool:
+        return self.ready_at < math.inf
+
+    async def run(self, ours: socket.socket) -> int:
+        """Start it, and wait for its end: its exit code, or a signal's number below 0."""
+        self.link = Link(ours, lambda what, value: self._answer(self, what, value))
+        until_gone = await self.link.open()
+        try:
+            process = self._process = await self._started()
+        except OSError as error:  # no memory, say, or too many processes
+            self.failure = str(error)
+            return 1
+        finally:
+            socket.close(self.task.link)
+        try:
+            if self._killed:
+                process.kill()
+            code = await process.wait()
+            await until_gone  # its last words are read
+        finally:
+            self.kill()
+            await process.wait()
+        return code
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "service.workers.worker"),
+            stdin=asyncio.subprocess.PIPE,
+            pass_fds=(self.task.link,),
+            process_group=0,  # Ctrl-C is for the supervisor, which tells the workers
+        )
+        if process.stdin is not None:  # it is a pipe
+            process.stdin.write(self.task.to_json())
+            process.stdin.close()
+        return process
+
+    def kill(self) -> None:
+        """At once, or as soon as it has started. It may have ended."""
+        self._killed = True
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+    def supersede(self) -> None:
+        """Kill it, as what it began with holds no more."""
+        self.superseded = True
+        self.kill()
+
+    def why_it_ended(self, code: int) -> str:
+        """In words."""
+        if self.failure:
+            return f"cannot start: {self.failure}"
+        how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        return how if self.ready else f"{how} before it was ready"

@@ -1,0 +1,41 @@
+"""What a worker is told at its start, on its standard input: everybody on the machine sees a command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Which version of a model answers, and which did before it."""
+
+    active: str
+    previous: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """`number` is from 1 to `workers`; `link` is a descriptor that it inherits.
+
+    `arguments` are the service's own, `port` what it listens on even where they leave it open;
+    `generated_token` is the run's admin token where none is set.
+    """
+
+    number: int
+    workers: int
+    arguments: list[str]
+    port: int
+    link: int
+    generated_token: str | None
+    versions: dict[str, Answering]
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+    @staticmethod
+    def from_json(text: bytes) -> Task:
+        told: dict[str, Any] = json.loads(text)
+        versions = {name: Answering(**answering) for name, answering in told.pop("versions").items()}
+        return Task(**told, versions=versions)
