@@ -15,7 +15,7 @@ from service.auth import AdminToken
 from service.cached import CachedModel
 from service.decoding import Decoder
 from service.drain import Drain
-from service.errors import Draining, EngineHangs, ServiceError
+from service.errors import Draining, EngineHangs, OneOfSeveral, ServiceError
 from service.limits import Intake
 from service.metrics import Metrics
 from service.record.recorder import record_of
@@ -31,10 +31,19 @@ class Service:
     """What the routes work with."""
 
     def __init__(
-        self, settings: Settings, predictors: Sequence[Predictor], store: Store | None = None
+        self,
+        settings: Settings,
+        predictors: Sequence[Predictor],
+        store: Store | None = None,
+        *,
+        alone: bool = True,
     ) -> None:
-        """Serves `predictors`; later versions of the same models come from `store`."""
+        """Serves `predictors`; later versions of the same models come from `store`.
+
+        `alone`: False for one of several replicas behind one address.
+        """
         self.settings = settings
+        self._alone = alone
         self.metrics = Metrics(settings.latency_target_ms / 1000, caches=settings.cache_entries > 0)
         self.intake = Intake(settings.max_body_bytes, settings.max_bytes_held, settings.body_timeout_seconds)
         self.admin_token = AdminToken(
@@ -93,6 +102,11 @@ class Service:
         Raises UnknownModel.
         """
         return self.slot(name).active
+
+    def require_alone(self) -> None:
+        """For what one of several replicas must not do, as the others would not; raises OneOfSeveral."""
+        if not self._alone:
+            raise OneOfSeveral("this request reaches one replica of several: deploy anew instead")
 
     def not_ready(self) -> ServiceError | None:
         """Why requests should go elsewhere, or None."""
