@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes on this machine, one CPU each, that serves Rótulo; for the tests and the benchmark.
+"""A Ray cluster of two nodes on this machine, one CPU each, that serves Rótulo: for tests and the benchmark.
 
 It lives in a process of its own, which is told by lines on its standard input what to do (`main`), so that
 neither Ray's threads nor its signal handlers are in the test's process, and one kill ends all of it.
@@ -30,9 +30,12 @@ PATIENCE_SECONDS = 300  # a busy machine takes long to start a dozen processes
 _PR_SET_CHILD_SUBREAPER = 36  # from linux/prctl.h
 # Ray Serve gives a proxy 5 s to start, and then starts another; on a busy machine none ever would.
 PATIENT = {
+    "RAY_worker_niceness": "0",  # else 15, and beside any other work there is no end to the start
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": str(PATIENCE_SECONDS),
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": str(PATIENCE_SECONDS),
 }
+# As docs/ray.md asks: else a proxy sends all it can to the replica on its own node.
+EVENLY = {"RAY_SERVE_PROXY_PREFER_LOCAL_NODE_ROUTING": "0"}
 # Ray's logs go to files in its folder; no statistics leave the machine, and no dashboard listens.
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
 
@@ -43,7 +46,7 @@ def has_ray() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RayCluster:
-    """A running cluster. The head has the only HTTP proxy, at `port`, and one replica; the other node another."""
+    """A running cluster: the head has the HTTP proxy, at `port`, and a replica; so has the other node."""
 
     port: int
     _commands: IO[str]
@@ -77,6 +80,7 @@ def ray_cluster(log: Path, settings: Mapping[str, Any], replicas: int = 2) -> It
             **os.environ,
             **QUIET,
             **PATIENT,
+            **EVENLY,
             **variables,
             "PYTHONPATH": str(ROOT),
             "RAY_TMPDIR": scratch,  # a cluster of the developer's own keeps its place
@@ -132,8 +136,9 @@ def main(replicas: int) -> None:
 
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # whoever loses its parent becomes our child
     atexit.register(lambda: _kill(psutil.Process().children(recursive=True)))
-    # Without the agents of a dashboard that nobody looks at: a raylet gives them 15 s to start, and then ends.
+    # Without the agents of a dashboard: a raylet gives them 15 s to start, and then ends.
     ray._private.utils.get_dashboard_dependency_error = lambda: ImportError("not wanted")
+    ray.serve._private.api.HTTP_PROXY_TIMEOUT = PATIENCE_SECONDS
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what Ray prints belongs in the log
     node = {"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES}
