@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -60,11 +61,15 @@ class Scaling(BaseModel):
     )
 
 
-def application(scaling: Scaling) -> serve.Application:
-    """The Serve application, with the settings of this environment for every replica; raises BadSettings."""
+def application(arguments: Mapping[str, Any]) -> serve.Application:
+    """The Serve application, of the arguments in `Scaling`; replicas have the settings of where this runs.
+
+    Raises BadSettings, and pydantic's ValidationError where an argument is not one.
+    """
+    scaling = Scaling.model_validate(arguments)
     settings = replicable(read_settings([]))
-    deployment = serve.deployment(serve.ingress()(Replica), name="rotulo", **options(settings, scaling))
-    return deployment.bind(settings)
+    deploy = serve.deployment(name="rotulo", **options(settings, scaling))
+    return deploy(serve.ingress()(Replica)).bind(settings)
 
 
 def replicable(settings: Settings) -> Settings:
@@ -107,7 +112,7 @@ def options(settings: Settings, scaling: Scaling) -> dict[str, Any]:
 class Replica:
     """One service in a Ray actor. Ray makes it, asks for its application, and closes that at the end."""
 
-    async def __init__(self, settings: Settings) -> None:
+    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc] # Ray awaits it
         """Load the models and warm them up; no request comes before. Raises RotuloModelError."""
         give_back_large_blocks()
         logs.configure(logs.Output(), settings.log_level, settings.log_format)

@@ -108,13 +108,10 @@ def ray_cluster(log: Path, settings: Mapping[str, Any], replicas: int = 2) -> It
 def _end(process: subprocess.Popen[str]) -> None:
     """Ask it to end, then make sure of everything that it has started."""
     family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-    assert process.stdin
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.close()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(30)
+    with contextlib.suppress(BrokenPipeError, subprocess.TimeoutExpired):
+        process.communicate(timeout=30)
     process.kill()
-    process.wait()
+    process.communicate()
     _kill(family)
 
 
@@ -132,13 +129,13 @@ def main(replicas: int) -> None:
     from ray import serve
     from ray.cluster_utils import Cluster
 
-    from service.on_ray import Scaling, application
+    from service.on_ray import application
 
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # whoever loses its parent becomes our child
     atexit.register(lambda: _kill(psutil.Process().children(recursive=True)))
     # Without the agents of a dashboard: a raylet gives them 15 s to start, and then ends.
     ray._private.utils.get_dashboard_dependency_error = lambda: ImportError("not wanted")
-    ray.serve._private.api.HTTP_PROXY_TIMEOUT = PATIENCE_SECONDS
+    ray.serve._private.api.HTTP_PROXY_TIMEOUT = PATIENCE_SECONDS  # type: ignore[attr-defined]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what Ray prints belongs in the log
     node = {"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES}
@@ -155,7 +152,7 @@ def main(replicas: int) -> None:
     serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
 
     def deploy(count: int) -> None:
-        serve.run(application(Scaling(min_replicas=count, max_replicas=count)), name="rotulo")
+        serve.run(application({"min_replicas": count, "max_replicas": count}), name="rotulo")
 
     deploy(replicas)
     print(json.dumps({"port": port}), file=answers, flush=True)
@@ -169,7 +166,7 @@ def main(replicas: int) -> None:
             deploy(int(argument))
         print("done", file=answers, flush=True)
     ray.shutdown()
-    cluster.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 def _free_port() -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from tests.ray_cluster import WITHOUT_RAY, has_ray
 
@@ -17,6 +18,7 @@ if not has_ray():
 
 with warnings.catch_warnings():  # of its use of pydantic
     warnings.simplefilter("ignore")
+    from ray.serve import Application
     from ray.serve.schema import ServeDeploySchema
 
 from service.budget import Budget
@@ -41,7 +43,13 @@ def test_a_setting_that_cannot_hold_for_replicas_is_refused_by_its_name(
     variable = f"ROTULO_{name.upper()}"
     monkeypatch.setenv(variable, value)
     with pytest.raises(BadSettings, match=variable):
-        application(Scaling())
+        application({})
+
+
+def test_the_arguments_of_serve_run_are_read_and_others_refused() -> None:
+    assert isinstance(application({"min_replicas": "1", "max_replicas": "4"}), Application)
+    with pytest.raises(ValidationError, match="replicas"):
+        application({"replicas": "4"})
 
 
 def test_what_is_not_set_is_not_refused() -> None:
@@ -118,5 +126,5 @@ def test_the_serve_config_is_one_and_has_arguments_and_settings_that_exist() -> 
     assert names <= Settings.model_fields.keys() - set(OF_THE_PROXY)
     defaults = Settings()
     enough = defaults.body_timeout_seconds + defaults.latency_target_ms / 1000
-    assert config.http_options.request_timeout_s > enough
+    assert (config.http_options.request_timeout_s or 0) > enough
     assert config.http_options.keep_alive_timeout_s == defaults.keep_alive_seconds

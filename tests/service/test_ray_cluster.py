@@ -22,7 +22,7 @@ from tests.ray_cluster import WITHOUT_RAY, RayCluster, has_ray, ray_cluster
 pytestmark = [pytest.mark.skipif(not has_ray(), reason=WITHOUT_RAY), pytest.mark.timeout(1200)]
 
 PREDICT = "/v1/models/cifar10/predict"
-SETTINGS = {"threads": 1, "max_batch_size": 4, "max_waiting": 8, "latency_target_ms": 300_000}
+SETTINGS: dict[str, Any] = {"threads": 1, "max_batch_size": 4, "max_waiting": 8, "latency_target_ms": 300_000}
 AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}
 REQUEST_ID = {"X-Request-Id": "one-for-both"}
 IMAGE = (SAMPLES / "cat.jpg").read_bytes()
@@ -64,7 +64,7 @@ def image_input(*images: bytes) -> bytes:
     [
         ("POST", f"{PREDICT}?top_k=10", IMAGE, {}, 200),
         ("POST", PREDICT, *multipart(("a", IMAGE), ("b", BROKEN), ("c", SMALL)), 200),
-        ("GET", "/v1/models", None, {}, 200),
+        ("GET", "/v2", None, {}, 200),
         ("POST", "/v2/models/cifar10/infer", image_input(IMAGE, SMALL), {}, 200),
         ("GET", "/v2/models/cifar10", None, {}, 200),
         ("POST", "/predict", *multipart(("file", IMAGE), ("file", SMALL)), 200),
