@@ -69,6 +69,7 @@ def admin_routes(service: Service) -> APIRouter:
 
         Answered when it does. Whatever fails, the version that was active stays.
         """
+        service.peers.require_reach()
         slot = service.slot(model)
         async with service.intake.body(request.scope, request.receive) as body:
             wanted = _activation(body)
@@ -78,6 +79,7 @@ def admin_routes(service: Service) -> APIRouter:
     @router.post("/rollback", response_model=VersionsPayload, openapi_extra=_SECURED)
     async def roll_back(model: ModelName) -> VersionsPayload:
         """Activate the version that was active before. Done twice, it changes nothing."""
+        service.peers.require_reach()
         slot = service.slot(model)
         await service.peers.activate(slot, slot.before())
         return _versions(slot)

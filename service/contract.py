@@ -24,6 +24,7 @@ from service.errors import (
     KeyRequired,
     MalformedRequest,
     NotAuthorized,
+    OneOfSeveral,
     Overloaded,
     Problem,
     RecordAway,
@@ -52,7 +53,7 @@ _IMAGE: Errors = (model.ImageTooLarge, model.UnsupportedImage, model.Undecodable
 _CLASSIFY: Errors = (*_BODY, *_LINE, *_IMAGE, model.UnknownModel)
 _READY: Errors = (Draining, EngineHangs)
 _ADMIN: Errors = (NotAuthorized, model.UnknownModel)
-_SWITCH: Errors = (*_ADMIN, VersionConflict, UnfitVersion, Draining)
+_SWITCH: Errors = (*_ADMIN, OneOfSeveral, VersionConflict, UnfitVersion, Draining)
 
 # Path -> what can go wrong there; every path that is described has an entry.
 ERRORS: dict[str, Errors] = {
@@ -77,7 +78,7 @@ ERRORS: dict[str, Errors] = {
     "/admin/models/{model}/rollback": _SWITCH,
     "/predict": _CLASSIFY,
     "/classificar": _CLASSIFY,
-    "/shutdown": (NotAuthorized, ForeignOrigin, *_BODY),
+    "/shutdown": (NotAuthorized, ForeignOrigin, OneOfSeveral, *_BODY),
 }
 
 _PROBLEM = {

@@ -74,6 +74,10 @@ class VersionConflict(ServiceError):
     """An activation is under way, or there is no version to go back to."""
 
 
+class OneOfSeveral(ServiceError):
+    """What was asked for concerns all replicas, and a request reaches one of them."""
+
+
 class UnfitVersion(ServiceError):
     """The version failed a check on its way to being served; the one that was active stays."""
 
@@ -134,6 +138,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     RecordOff: Problem(404, "record-off", "No record is kept"),
     SlowClient: Problem(408, "slow-client", "The request took too long to arrive", closes=True),
     VersionConflict: Problem(409, "version-conflict", "Not possible at this moment"),
+    OneOfSeveral: Problem(409, "one-of-several", "Not possible on one replica of several"),
     BodyTooLarge: Problem(413, "body-too-large", "The request body is too large", closes=True),
     model.ImageTooLarge: Problem(413, "image-too-large", "The image has too many pixels"),
     UnsupportedEncoding: Problem(415, "unsupported-encoding", "The body's encoding is not supported"),

@@ -87,6 +87,7 @@ def flask_app(service: Service) -> Flask:
         """A controlled stop, for whoever holds the admin token."""
         service.admin_token.require(request.headers.get("Authorization"))
         require_own_origin(request.headers.get("Origin"), request.headers.get("Host"))
+        service.peers.require_reach()
         service.begin_drain()
         return jsonify(status="shutting down"), 202
 

@@ -17,6 +17,7 @@ SENTENCES: Mapping[str, str] = {
     "record-off": "As respostas não são registradas aqui",
     "slow-client": "A requisição demorou demais para chegar",
     "version-conflict": "Outra troca de versão está em andamento",
+    "one-of-several": "Isto não pode ser feito em uma réplica só",
     "unfit-version": "A versão do modelo não pode ser servida",
     "body-too-large": "A requisição é grande demais",
     "image-too-large": "A imagem tem pixels demais",

@@ -62,6 +62,14 @@ def test_the_page_s_streamlit_is_only_in_its_shell() -> None:
     assert shell == {"page.py", "classify_view.py", "live_view.py", "model_view.py"}
 
 
+def test_ray_is_optional_and_in_one_module() -> None:
+    for package in PACKAGES:
+        importing = {path.name for path in sources(package) if "ray" in set(imported(path))}
+        assert importing == ({"on_ray.py"} if package == "service" else set())
+    others = [path for path in sources("service") if path.name != "on_ray.py"]
+    assert not [path for path in others if "on_ray" in path.read_text()]
+
+
 def test_settings_are_read_in_one_place() -> None:
     readers = [path.name for path in sources("service") if "environ" in path.read_text()]
     assert set(readers) <= {
