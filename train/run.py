@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,8 @@ def train(recipe: Recipe, start: Initial | None, options: Options, wanted: Publi
         precision(options.dtype, world),
         options.save_every_s,
     )
-    with checkpoint.sole_owner(options.directory) if world.first else nullcontext():
+    with ExitStack() as held:
+        world.from_first(lambda: held.enter_context(checkpoint.sole_owner(options.directory)))
         state = _state(setting, start, options.resume)
         _fit(setting, state, rejected)
         if world.first:
@@ -94,19 +95,35 @@ def _check_shares(recipe: Recipe, sides: Splits, world: World) -> None:
 
 
 def _state(setting: loop.Setting, start: Initial | None, resume: bool) -> State:
-    """A new state, or the one on disk; raises RunError when the directory says otherwise."""
-    path = setting.directory / loop.CHECKPOINT
-    if resume != path.exists():
-        raise RunError(
-            f"{setting.directory} holds no run to resume"
-            if resume
-            else f"{setting.directory} holds a run: --resume continues it, another --output starts anew"
-        )
-    body = _network(setting, start).to(setting.world.device)
-    state = State.start(setting.recipe, _identity(setting, start), body)
+    """A new state, or the one that the first process finds on its disk; raises RunError when that says
+    otherwise, or when the processes are not about to train the same thing.
+    """
+    path, world = setting.directory / loop.CHECKPOINT, setting.world
+    identity = _identity(setting, start)
+    check_alike(world.everyone({**identity, "epochs": setting.recipe.epochs, "--resume": resume}))
+    check_directory(setting.directory, world.everyone(path.exists()), resume)
+    body = _network(setting, start).to(world.device)
+    state = State.start(setting.recipe, identity, body)
     if resume:
-        state.restore(path)
+        state.restore(path, world.from_first(lambda: checkpoint.load(path)))
     return state
+
+
+def check_directory(directory: Path, holds_a_run: list[bool], resume: bool) -> None:
+    """The first process's directory is the one that counts: on several machines they may be several."""
+    if holds_a_run[0] and not resume:
+        raise RunError(f"{directory} holds a run: --resume continues it, another --output starts anew")
+    if resume and not holds_a_run[0]:
+        others = [rank for rank, found in enumerate(holds_a_run) if found]
+        elsewhere = f", but process {others[0]}'s does: make it the first" if others else ""
+        raise RunError(f"{directory} holds no run to resume{elsewhere}")
+
+
+def check_alike(plans: list[dict[str, Any]]) -> None:
+    """Data and arguments are each machine's own; raises RunError where they differ from the first's."""
+    for rank, plan in enumerate(plans):
+        if different := [key for key, value in plans[0].items() if plan[key] != value]:
+            raise RunError(f"process {rank} is not like the first in {', '.join(different)}")
 
 
 def _network(setting: loop.Setting, start: Initial | None) -> nn.Module:
