@@ -14,7 +14,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from train.errors import TrainError
 
-
 T = TypeVar("T")
 
 
@@ -69,11 +68,15 @@ class World:
 
     def any(self, flag: bool) -> bool:
         """True in every process as soon as it is true in one."""
+        return bool(self.largest(flag))
+
+    def largest(self, mine: int) -> int:
+        """The largest of what the processes gave."""
         if self.size == 1:
-            return flag
-        value = torch.tensor(float(flag), device=self.device)
+            return mine
+        value = torch.tensor(mine, dtype=torch.int64, device=self.device)
         distributed.all_reduce(value, distributed.ReduceOp.MAX)
-        return bool(value.item())
+        return int(value.item())
 
 
 def _outcome(make: Callable[[], T]) -> tuple[T | None, Exception | None]:

@@ -17,7 +17,7 @@ from train import batches, cost, network, optimiser, schedule
 from train.data import Images
 from train.distributed import World
 from train.errors import Diverged
-from train.interrupt import Interrupt
+from train.interrupt import Interrupt, Interrupted
 from train.progress import Progress
 from train.recipe import Phase, Recipe
 from train.splits import Indices, Splits
@@ -47,8 +47,8 @@ class Setting:
 def run(setting: Setting, state: State, progress: Progress, interrupt: Interrupt) -> None:
     """Train from `state.step` to the end; the best averaged weights end up in `best.pt`.
 
-    Raises Diverged when the loss is not finite and KeyboardInterrupt after Ctrl-C; the checkpoint on
-    disk is then the last sound one, and after Ctrl-C it is that of the last step.
+    Raises Diverged when the loss is not finite and Interrupted after Ctrl-C or SIGTERM; the checkpoint on
+    disk is then the last sound one, and after a signal it is that of the last step.
     """
     saver = _Saver(setting, state)
     for epoch in range(len(state.history), setting.recipe.epochs):
@@ -58,8 +58,8 @@ def run(setting: Setting, state: State, progress: Progress, interrupt: Interrupt
         _train_epoch(setting, state, epoch, saver, progress, interrupt)
         _end_epoch(setting, state, saver.seconds, progress)
         saver.save()
-        if _leaving(setting, interrupt):
-            raise KeyboardInterrupt
+        if leaving := _leaving(setting, interrupt):
+            raise Interrupted(leaving)
 
 
 def _train_epoch(
@@ -84,7 +84,7 @@ def _train_epoch(
         if leaving or saver.due:
             saver.save()
         if leaving:
-            raise KeyboardInterrupt
+            raise Interrupted(leaving)
 
 
 def _flops(setting: Setting, phase: Phase) -> float:
@@ -92,9 +92,9 @@ def _flops(setting: Setting, phase: Phase) -> float:
     return cost.step_flops(setting.recipe, len(setting.images.classes), phase, images)
 
 
-def _leaving(setting: Setting, interrupt: Interrupt) -> bool:
-    """Whether somebody at any process has asked to stop."""
-    return setting.world.any(interrupt.asked)
+def _leaving(setting: Setting, interrupt: Interrupt) -> int:
+    """The signal by which somebody at any process has asked to stop, or 0."""
+    return setting.world.largest(interrupt.asked)
 
 
 def step(setting: Setting, state: State, model: nn.Module, batch: batches.Batch) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 LAUNCHER = (sys.executable, "-m", "torch.distributed.run")
+IP = shutil.which("ip") or ""
 PORT = 29500  # of a network that is this pair's own
 
 
@@ -25,7 +26,7 @@ class Machine:
 
     def start(self, command: Sequence[str]) -> subprocess.Popen[str]:
         """Run `command` here; gloo is told the interface, since the host's name leads nowhere here."""
-        return start(("ip", "netns", "exec", self.namespace, *command), GLOO_SOCKET_IFNAME="cable")
+        return start((IP, "netns", "exec", self.namespace, *command), GLOO_SOCKET_IFNAME="cable")
 
 
 def start(command: Sequence[str], **environment: str) -> subprocess.Popen[str]:
@@ -44,10 +45,10 @@ def why_not() -> str:
     """Why there cannot be two machines here; empty where there can."""
     if os.geteuid() != 0:
         return "network namespaces need root"
-    if not shutil.which("ip"):
+    if not IP:
         return "there is no `ip` (iproute2)"
     name = f"rotulo-{os.getpid()}-probe"
-    tried = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
+    tried = subprocess.run([IP, "netns", "add", name], capture_output=True, text=True, check=False)
     if tried.returncode:
         return f"no network namespace: {tried.stderr.strip()}"
     _ip("netns", "del", name)
@@ -71,8 +72,8 @@ def two() -> Iterator[tuple[Machine, Machine]]:
         yield machines[0], machines[1]
     finally:
         for name in names:
-            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+            subprocess.run([IP, "netns", "del", name], capture_output=True, check=False)
 
 
 def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+    subprocess.run([IP, *arguments], check=True, capture_output=True)

@@ -215,19 +215,35 @@ def test_weights_that_a_step_ruins_are_never_saved(
     assert not bench.models.exists()
 
 
-@pytest.mark.parametrize(("presses", "saved"), [(1, 3), (2, 2)])
-def test_ctrl_c_saves_the_step_and_pressed_twice_leaves_at_once(
-    bench: Workbench, folder: Path, monkeypatch: pytest.MonkeyPatch, presses: int, saved: int
-) -> None:
-    def press(self: Progress, step: int, loss: float, images: int) -> None:  # noqa: ARG001
-        for _ in range(presses if step == 3 else 0):
-            signal.raise_signal(signal.SIGINT)
+@pytest.mark.parametrize(
+    ("signals", "saved", "code"),
+    [
+        ((signal.SIGINT,), 3, 130),
+        ((signal.SIGINT, signal.SIGINT), 2, 130),
+        ((signal.SIGTERM,), 3, 143),
+        ((signal.SIGTERM, signal.SIGTERM), 3, 143),  # Slurm's own, and torchrun's
+        ((signal.SIGTERM, signal.SIGINT, signal.SIGINT), 2, 130),
+    ],
+)
+def test_a_signal_saves_the_step_and_ctrl_c_pressed_twice_leaves_at_once(
+    bench: Workbench, folder: Path, monkeypatch: pytest.MonkeyPatch,
+    signals: tuple[signal.Signals, ...], saved: int, code: int,
+) -> None:  # fmt: skip
+    def send(self: Progress, step: int, loss: float, images: int) -> None:  # noqa: ARG001
+        for number in signals if step == 3 else ():
+            signal.raise_signal(number)
 
-    monkeypatch.setattr(Progress, "step", press)
-    assert bench.train(folder, "scratch", "--save-every-s", "0") == 130
+    monkeypatch.setattr(Progress, "step", send)
+    assert bench.train(folder, "scratch", "--save-every-s", "0") == code
     assert checkpoint.load(bench.run_dir / "checkpoint.pt")["step"] == saved
     monkeypatch.undo()
     assert bench.train(folder, "--resume") == 0
+
+
+def test_sigterm_stops_at_once_again_when_the_training_is_over(bench: Workbench, folder: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert bench.train(folder, "scratch") == 0
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_run_may_be_made_longer_and_says_so(bench: Workbench, folder: Path) -> None:

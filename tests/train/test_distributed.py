@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import pickle
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +9,9 @@ import torch
 
 from models import artifact
 from tests.train.conftest import FolderMaker
+from tests.train.machines import LAUNCHER, start
 from tests.train.test_loop import a_setting
-from train import loop, run
+from train import checkpoint, loop, run
 from train.distributed import World
 from train.errors import DataError, RunError
 from train.publish import Publication
@@ -31,19 +29,35 @@ def test_two_processes_train_one_model(make_folder: FolderMaker, tmp_path: Path)
         "--cache",
         tmp_path / "cache",
     ]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    finished = subprocess.run(
-        [*launcher, "-m", "train", "scratch", "--data", str(data), *short, *map(str, places)],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stderr.count("epoch 4:") == 1  # one voice
+    command = ["-m", "train", "scratch", "--data", str(data), *short, *map(str, places)]
+    with start([*LAUNCHER, "--standalone", "--nproc-per-node", "2", *command]) as running:
+        _, said = running.communicate()
+    assert running.returncode == 0, said
+    assert said.count("epoch 4:") == 1  # one voice
     manifest = artifact.load_manifest(tmp_path / "models" / "colours" / "1")
     assert manifest.training["processes"] == 2
     assert manifest.metrics["test"]["accuracy"] > 0.6  # one process reaches 1.0; a guess is 0.33
+
+
+def test_a_scheduler_that_stops_torchrun_loses_no_step(folder: Path, tmp_path: Path) -> None:
+    short = ["--epochs", "10000", "--batch-size", "8", "--size", "8", "--save-every-s", "1000000"]
+    places = [
+        "--output",
+        tmp_path / "run",
+        "--models-dir",
+        tmp_path / "models",
+        "--cache",
+        tmp_path / "cache",
+    ]
+    command = ["-m", "train", "scratch", "--data", str(folder), *short, *map(str, places)]
+    with start([*LAUNCHER, "--standalone", "--nproc-per-node", "2", *command]) as running:
+        assert running.stderr
+        assert any("epoch 1:" in line for line in running.stderr)
+        running.terminate()  # torchrun alone, which passes it on
+        said = running.stderr.read()
+    assert said.count("stopped; --resume continues") == 2
+    state = checkpoint.load(tmp_path / "run" / "checkpoint.pt")
+    assert state["step"] >= 2
 
 
 def test_a_process_without_a_validation_image_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,9 +88,9 @@ def both(monkeypatch: pytest.MonkeyPatch) -> tuple[World, World]:
 
     def broadcast(values: list[Any], src: int, device: torch.device) -> None:  # noqa: ARG001
         if values == [None]:
-            values[:] = pickle.loads(sent[0])
+            values[:] = sent
         else:
-            sent[:] = [pickle.dumps(values)]
+            sent[:] = values
 
     monkeypatch.setattr("torch.distributed.broadcast_object_list", broadcast)
     first, second = (World(rank, 2, torch.device("cpu")) for rank in (0, 1))
