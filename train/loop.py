@@ -127,7 +127,10 @@ def sound(setting: Setting, state: State) -> bool:
     model = network.Trunk(copy.deepcopy(state.network), blocks=2).train()
     with torch.no_grad():
         logits = model(_normalised(setting, setting.splits.train[:TRIAL_IMAGES]))
-    values = [logits, *model.state_dict().values(), *state.average.network.state_dict().values()]
+    return _finite([logits, *model.state_dict().values(), *state.average.network.state_dict().values()])
+
+
+def _finite(values: list[Tensor]) -> bool:
     return all(bool(value.isfinite().all()) for value in values)
 
 
@@ -136,14 +139,14 @@ def _end_epoch(setting: Setting, state: State, seconds: float, progress: Progres
 
     Raises Diverged when the weights are no longer sound.
     """
-    if setting.world.any(not sound(setting, state)):
-        raise Diverged(f"the weights are useless after step {state.step}; what was saved before it stands")
+    _check(setting, state, sound(setting, state))
     per_epoch = batches.steps_per_epoch(setting.recipe, len(setting.splits.train))
     phase = schedule.phase_at(setting.recipe, (state.step - 1) / (setting.recipe.epochs * per_epoch))
     model = network.Trunk(state.average.network, phase.blocks)
     if not phase.frozen_body:  # the head was trained on the body's own statistics
         network.measure_batch_norms(model, (_normalised(setting, part) for part in norm_parts(setting)))
     logits = predict(setting, model, setting.splits.val)
+    _check(setting, state, _finite([logits, *model.state_dict().values()]))  # with the statistics measured
     labels = torch.from_numpy(setting.images.labels[setting.splits.val])
     accuracy = float((logits.argmax(1) == labels).double().mean())
     epoch = {
@@ -162,6 +165,11 @@ def _end_epoch(setting: Setting, state: State, seconds: float, progress: Progres
         if setting.world.first:
             network.save_weights(state.average.network, setting.directory / BEST)
     progress.epoch(epoch)
+
+
+def _check(setting: Setting, state: State, sound: bool) -> None:
+    if setting.world.any(not sound):
+        raise Diverged(f"the weights are useless after step {state.step}; what was saved before it stands")
 
 
 @torch.inference_mode()

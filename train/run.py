@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from models.images import Preprocessing
 from models.manifest import Normalisation
-from train import batches, checkpoint, data, initial, loop, network, splits
+from train import batches, checkpoint, data, initial, loop, network, precision, splits
 from train.data import Images, Policy, Rejected
 from train.distributed import World
 from train.errors import DataError, RunError
@@ -73,7 +73,7 @@ def train(recipe: Recipe, start: Initial | None, options: Options, wanted: Publi
         normalisation,
         options.directory,
         world,
-        precision(options.dtype, world),
+        precision.choose(options.dtype, recipe, world),
         options.save_every_s,
     )
     with ExitStack() as held:
@@ -200,11 +200,3 @@ def measure_normalisation(images: Images, sides: Splits) -> Normalisation:
     return Normalisation(
         mean=initial.per_channel(mean.round(4)), std=initial.per_channel(deviation.round(4).clip(1e-3))
     )
-
-
-def precision(asked: str, world: World) -> torch.dtype:
-    """`auto` is bfloat16 where there are instructions for it, float32 elsewhere."""
-    if asked == "auto":
-        fast = world.device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        return torch.bfloat16 if fast else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[asked]

@@ -257,6 +257,30 @@ def test_a_run_may_be_made_longer_and_says_so(bench: Workbench, folder: Path) ->
     assert checkpoint.load(bench.run_dir / "checkpoint.pt")["flops"] == first + 3 * second
 
 
+def test_tiny_images_and_a_network_for_large_ones_end_in_a_model(
+    bench: Workbench, make_folder: FolderMaker
+) -> None:
+    short = ("--size", "16", "--batch-size", "12", "--stem", "stock", "--epochs", "3")
+    assert bench.train(make_folder(12, size=16), "scratch", *short) == 0
+    stored = artifact.load(bench.models / "colours" / "1")
+    assert stored.manifest.training["dtype"] == "float32"
+    assert max(abs(stored.weights[name]).max() for name in stored.weights if "conv" in name) < 10
+
+
+def test_weights_beyond_float16_are_published_in_float32(bench: Workbench, folder: Path) -> None:
+    assert bench.train(folder, "scratch") == 0
+    best = checkpoint.load(bench.run_dir / "best.pt")
+    for name, power in (("conv1.weight", 1), ("bn1.running_mean", 1), ("bn1.running_var", 2)):
+        best[f"layer4.0.{name}"] *= 1e6**power  # a batch norm undoes it
+    checkpoint.save(bench.run_dir / "best.pt", best)
+    assert bench.train(folder, "scratch", "--resume") == 0
+    small, large = (artifact.load(bench.models / "colours" / version) for version in "12")
+    assert (small.manifest.weights.dtype, large.manifest.weights.dtype) == ("float16", "float32")
+    assert large.manifest.metrics["test"]["nll"] == pytest.approx(
+        small.manifest.metrics["test"]["nll"], abs=1e-2
+    )
+
+
 def test_somebodys_weights_become_a_model(bench: Workbench, tmp_path: Path) -> None:
     network = resnet18.build(2, "stock")
     torch.save(network.state_dict(), tmp_path / "old.pth")
