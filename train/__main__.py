@@ -1,6 +1,6 @@
 """`python -m train`: train, fine-tune, evaluate, export, add a golden sample, import.
 
-Exit codes: 0, 1 (one line of why), 2 usage, 130.
+Exit codes: 0, 1 (one line of why), 2 usage, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from train.data import CACHE
 from train.distributed import join
 from train.errors import RunError, TrainError
 from train.import_weights import import_weights
+from train.interrupt import Interrupted
 from train.publish import Publication
 from train.recipe import RECIPES, Recipe, at_size, at_width
 
@@ -48,10 +50,10 @@ def main(arguments: Sequence[str]) -> int:
     except ValidationError as error:
         first = error.errors()[0]
         return _fail(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         how = "the same command" if command is bottles.main else "--resume"
         print(f"stopped; {how} continues", file=sys.stderr)
-        return 130
+        return 128 + (stop.signum if isinstance(stop, Interrupted) else signal.SIGINT)
     return 0
 
 

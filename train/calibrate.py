@@ -44,10 +44,12 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
 def threshold_for(confidences: Confidences, correct: Correct, target_precision: float) -> float:
     """The confidence from which on answers are right with `target_precision`, for the widest coverage.
 
-    Answers of one confidence are sure together or not at all. Where no threshold reaches the target, the
-    highest confidence seen: nearly all is then uncertain.
+    Half-way between the least sure of them and the next answer, since the last digits of a confidence depend
+    on the batch and the engine. Answers of one confidence are sure together or not at all. Where no
+    threshold reaches the target, only those of the highest confidence are sure.
     """
-    thresholds, place = np.unique(-confidences, return_inverse=True)  # the surest first
+    thresholds, place = np.unique(-confidences.astype(np.float64), return_inverse=True)  # the surest first
     right = np.cumsum(np.bincount(place, weights=correct))
     reached = np.flatnonzero(right / np.cumsum(np.bincount(place)) >= target_precision)
-    return float(-thresholds[reached[-1] if len(reached) else 0])
+    last = reached[-1] if len(reached) else 0
+    return float(-thresholds[last : last + 2].mean())

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from train.errors import TrainError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,20 +39,51 @@ class World:
         """Rows computed by each process for `indices[rank::size]` -> all `count` rows in order."""
         if self.size == 1:
             return mine
-        parts: list[Tensor] = [mine] * self.size
-        distributed.all_gather_object(parts, mine)
         rows = mine.new_empty((count, *mine.shape[1:]))
-        for rank, part in enumerate(parts):
+        for rank, part in enumerate(self.everyone(mine)):
             rows[rank :: self.size] = part
         return rows
 
+    def everyone(self, mine: Any) -> list[Any]:
+        """What each process gave, by rank: the same list in all of them."""
+        values = [mine] * self.size
+        if self.size > 1:
+            distributed.all_gather_object(values, mine)
+        return values
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """What `make` gives in the first process, where alone it is called: the same in all of them.
+
+        Raises, in all of them too, the TrainError or OSError that it raised.
+        """
+        if self.size == 1:
+            return make()
+        made: list[Any] = [_outcome(make) if self.first else None]
+        distributed.broadcast_object_list(made, src=0, device=self.device)
+        value, error = made[0]
+        if error is not None:
+            raise error
+        result: T = value
+        return result
+
     def any(self, flag: bool) -> bool:
         """True in every process as soon as it is true in one."""
+        return bool(self.largest(flag))
+
+    def largest(self, mine: int) -> int:
+        """The largest of what the processes gave."""
         if self.size == 1:
-            return flag
-        value = torch.tensor(float(flag), device=self.device)
+            return mine
+        value = torch.tensor(mine, dtype=torch.int64, device=self.device)
         distributed.all_reduce(value, distributed.ReduceOp.MAX)
-        return bool(value.item())
+        return int(value.item())
+
+
+def _outcome(make: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    try:
+        return make(), None
+    except (TrainError, OSError) as error:
+        return None, error
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from train import batches, cost, network, optimiser, schedule
 from train.data import Images
 from train.distributed import World
 from train.errors import Diverged
-from train.interrupt import Interrupt
+from train.interrupt import Interrupt, Interrupted
 from train.progress import Progress
 from train.recipe import Phase, Recipe
 from train.splits import Indices, Splits
@@ -47,8 +47,8 @@ class Setting:
 def run(setting: Setting, state: State, progress: Progress, interrupt: Interrupt) -> None:
     """Train from `state.step` to the end; the best averaged weights end up in `best.pt`.
 
-    Raises Diverged when the loss is not finite and KeyboardInterrupt after Ctrl-C; the checkpoint on
-    disk is then the last sound one, and after Ctrl-C it is that of the last step.
+    Raises Diverged when the loss is not finite and Interrupted after Ctrl-C or SIGTERM; the checkpoint on
+    disk is then the last sound one, and after a signal it is that of the last step.
     """
     saver = _Saver(setting, state)
     for epoch in range(len(state.history), setting.recipe.epochs):
@@ -58,8 +58,8 @@ def run(setting: Setting, state: State, progress: Progress, interrupt: Interrupt
         _train_epoch(setting, state, epoch, saver, progress, interrupt)
         _end_epoch(setting, state, saver.seconds, progress)
         saver.save()
-        if _leaving(setting, interrupt):
-            raise KeyboardInterrupt
+        if leaving := _leaving(setting, interrupt):
+            raise Interrupted(leaving)
 
 
 def _train_epoch(
@@ -84,7 +84,7 @@ def _train_epoch(
         if leaving or saver.due:
             saver.save()
         if leaving:
-            raise KeyboardInterrupt
+            raise Interrupted(leaving)
 
 
 def _flops(setting: Setting, phase: Phase) -> float:
@@ -92,9 +92,9 @@ def _flops(setting: Setting, phase: Phase) -> float:
     return cost.step_flops(setting.recipe, len(setting.images.classes), phase, images)
 
 
-def _leaving(setting: Setting, interrupt: Interrupt) -> bool:
-    """Whether somebody at any process has asked to stop."""
-    return setting.world.any(interrupt.asked)
+def _leaving(setting: Setting, interrupt: Interrupt) -> int:
+    """The signal by which somebody at any process has asked to stop, or 0."""
+    return setting.world.largest(interrupt.asked)
 
 
 def step(setting: Setting, state: State, model: nn.Module, batch: batches.Batch) -> float:
@@ -127,7 +127,10 @@ def sound(setting: Setting, state: State) -> bool:
     model = network.Trunk(copy.deepcopy(state.network), blocks=2).train()
     with torch.no_grad():
         logits = model(_normalised(setting, setting.splits.train[:TRIAL_IMAGES]))
-    values = [logits, *model.state_dict().values(), *state.average.network.state_dict().values()]
+    return _finite([logits, *model.state_dict().values(), *state.average.network.state_dict().values()])
+
+
+def _finite(values: list[Tensor]) -> bool:
     return all(bool(value.isfinite().all()) for value in values)
 
 
@@ -136,14 +139,14 @@ def _end_epoch(setting: Setting, state: State, seconds: float, progress: Progres
 
     Raises Diverged when the weights are no longer sound.
     """
-    if setting.world.any(not sound(setting, state)):
-        raise Diverged(f"the weights are useless after step {state.step}; what was saved before it stands")
+    _check(setting, state, sound(setting, state))
     per_epoch = batches.steps_per_epoch(setting.recipe, len(setting.splits.train))
     phase = schedule.phase_at(setting.recipe, (state.step - 1) / (setting.recipe.epochs * per_epoch))
     model = network.Trunk(state.average.network, phase.blocks)
     if not phase.frozen_body:  # the head was trained on the body's own statistics
         network.measure_batch_norms(model, (_normalised(setting, part) for part in norm_parts(setting)))
     logits = predict(setting, model, setting.splits.val)
+    _check(setting, state, _finite([logits, *model.state_dict().values()]))  # with the statistics measured
     labels = torch.from_numpy(setting.images.labels[setting.splits.val])
     accuracy = float((logits.argmax(1) == labels).double().mean())
     epoch = {
@@ -162,6 +165,11 @@ def _end_epoch(setting: Setting, state: State, seconds: float, progress: Progres
         if setting.world.first:
             network.save_weights(state.average.network, setting.directory / BEST)
     progress.epoch(epoch)
+
+
+def _check(setting: Setting, state: State, sound: bool) -> None:
+    if setting.world.any(not sound):
+        raise Diverged(f"the weights are useless after step {state.step}; what was saved before it stands")
 
 
 @torch.inference_mode()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from models import artifact, catalog
@@ -43,7 +44,7 @@ def publish(setting: loop.Setting, state: State, training: dict[str, Any], wante
     test = evaluate.answer(stored, setting.images.take(setting.splits.test))
     metrics = _metrics(validation, test, calibration) | {"target_precision": wanted.target_precision}
     spec = spec.model_copy(update={"calibration": calibration, "metrics": metrics})
-    directory = artifact.save(wanted.models_dir, spec, weights)
+    directory = artifact.save(wanted.models_dir, spec, weights, dtype_for(weights))
     golden.add(directory, golden.choose(validation, calibration))
     report.write(setting.directory, report.Story(spec, state.history, test, directory))
     return directory
@@ -55,6 +56,12 @@ def to_numpy(weights: dict[str, torch.Tensor]) -> Weights:
         name: value.float().contiguous().numpy() if value.is_floating_point() else value.numpy()
         for name, value in weights.items()
     }
+
+
+def dtype_for(weights: Weights) -> Literal["float16", "float32"]:
+    """float16, half the size, unless a weight is beyond its range: a batch norm forgives a kernel any."""
+    largest = max(float(np.abs(value).max()) for value in weights.values() if value.dtype.kind == "f")
+    return "float16" if largest <= float(np.finfo(np.float16).max) else "float32"
 
 
 def next_version(models_dir: Path, name: str) -> str:
@@ -78,7 +85,7 @@ def _spec(setting: loop.Setting, training: dict[str, Any], wanted: Publication) 
 def _as_stored(spec: ModelSpec, weights: Weights) -> Artifact:
     """What a service would load."""
     with tempfile.TemporaryDirectory() as scratch:
-        return artifact.load(artifact.save(Path(scratch), spec, weights))
+        return artifact.load(artifact.save(Path(scratch), spec, weights, dtype_for(weights)))
 
 
 def _metrics(validation: Answers, test: Answers, calibration: Calibration) -> dict[str, Any]:

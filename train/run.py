@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from models.images import Preprocessing
 from models.manifest import Normalisation
-from train import batches, checkpoint, data, initial, loop, network, splits
+from train import batches, checkpoint, data, initial, loop, network, precision, splits
 from train.data import Images, Policy, Rejected
 from train.distributed import World
 from train.errors import DataError, RunError
@@ -73,10 +73,11 @@ def train(recipe: Recipe, start: Initial | None, options: Options, wanted: Publi
         normalisation,
         options.directory,
         world,
-        precision(options.dtype, world),
+        precision.choose(options.dtype, recipe, world),
         options.save_every_s,
     )
-    with checkpoint.sole_owner(options.directory) if world.first else nullcontext():
+    with ExitStack() as held:
+        world.from_first(lambda: held.enter_context(checkpoint.sole_owner(options.directory)))
         state = _state(setting, start, options.resume)
         _fit(setting, state, rejected)
         if world.first:
@@ -94,19 +95,35 @@ def _check_shares(recipe: Recipe, sides: Splits, world: World) -> None:
 
 
 def _state(setting: loop.Setting, start: Initial | None, resume: bool) -> State:
-    """A new state, or the one on disk; raises RunError when the directory says otherwise."""
-    path = setting.directory / loop.CHECKPOINT
-    if resume != path.exists():
-        raise RunError(
-            f"{setting.directory} holds no run to resume"
-            if resume
-            else f"{setting.directory} holds a run: --resume continues it, another --output starts anew"
-        )
-    body = _network(setting, start).to(setting.world.device)
-    state = State.start(setting.recipe, _identity(setting, start), body)
+    """A new state, or the one that the first process finds on its disk; raises RunError when that says
+    otherwise, or when the processes are not about to train the same thing.
+    """
+    path, world = setting.directory / loop.CHECKPOINT, setting.world
+    identity = _identity(setting, start)
+    check_alike(world.everyone({**identity, "epochs": setting.recipe.epochs, "--resume": resume}))
+    check_directory(setting.directory, world.everyone(path.exists()), resume)
+    body = _network(setting, start).to(world.device)
+    state = State.start(setting.recipe, identity, body)
     if resume:
-        state.restore(path)
+        state.restore(path, world.from_first(lambda: checkpoint.load(path)))
     return state
+
+
+def check_directory(directory: Path, holds_a_run: list[bool], resume: bool) -> None:
+    """The first process's directory is the one that counts: on several machines they may be several."""
+    if holds_a_run[0] and not resume:
+        raise RunError(f"{directory} holds a run: --resume continues it, another --output starts anew")
+    if resume and not holds_a_run[0]:
+        others = [rank for rank, found in enumerate(holds_a_run) if found]
+        elsewhere = f", but process {others[0]}'s does: make it the first" if others else ""
+        raise RunError(f"{directory} holds no run to resume{elsewhere}")
+
+
+def check_alike(plans: list[dict[str, Any]]) -> None:
+    """Data and arguments are each machine's own; raises RunError where they differ from the first's."""
+    for rank, plan in enumerate(plans):
+        if different := [key for key, value in plans[0].items() if plan[key] != value]:
+            raise RunError(f"process {rank} is not like the first in {', '.join(different)}")
 
 
 def _network(setting: loop.Setting, start: Initial | None) -> nn.Module:
@@ -183,11 +200,3 @@ def measure_normalisation(images: Images, sides: Splits) -> Normalisation:
     return Normalisation(
         mean=initial.per_channel(mean.round(4)), std=initial.per_channel(deviation.round(4).clip(1e-3))
     )
-
-
-def precision(asked: str, world: World) -> torch.dtype:
-    """`auto` is bfloat16 where there are instructions for it, float32 elsewhere."""
-    if asked == "auto":
-        fast = world.device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        return torch.bfloat16 if fast else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[asked]

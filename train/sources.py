@@ -2,7 +2,7 @@
 
 `CLASS/**/image` with or without `train/`, `val/` and `test/` above the classes; `training/`, `valid/` and
 `validation/` are as good, with any capitals. Where there is one of these, other folders beside it are not
-read.
+read. What could be read in two ways is refused: two folders for one side, or images in a folder beside them.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ Side = Literal["train", "val", "test"]
 _SIDES: dict[str, Side] = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
 }  # fmt: skip
+_IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 _CIFAR_FOLDER = "cifar-10-batches-py"
 
 
@@ -108,7 +109,10 @@ def _by_class(
 ) -> Source:
     paths = sorted(path for path in files if not _hidden(path))
     prefix = _wrapper(paths)
-    sided = any(_side(_parts(path, prefix)[0]) for path in paths)
+    within = [parts for path in paths if len(parts := _parts(path, prefix)) > 1]
+    sided = any(_side(parts[0]) for parts in within)
+    if sided:
+        _check_one_reading(name, within)
     level = 1 if sided else 0
     items = tuple(
         Item(path, parts[level], _side(parts[0]))
@@ -127,6 +131,23 @@ def _by_class(
     }
     classes = tuple(sorted({item.class_name for item in items} | class_folders))
     return Source(name, items, classes, read, fingerprint)
+
+
+def _check_one_reading(name: str, files: list[tuple[str, ...]]) -> None:
+    """Raises DataError where the sides are not all there is, or one side is there twice."""
+    folders: dict[Side, str] = {}
+    for folder in sorted({parts[0] for parts in files}):
+        side = _side(folder)
+        if side and folders.setdefault(side, folder) != folder:
+            raise DataError(f"{name}: {folders[side]}/ and {folder}/ are both {side}: leave one of them")
+    for folder, *inside in files:
+        if not _side(folder) and len(inside) == 1 and _looks_like_an_image(inside[0]):
+            sides = " and ".join(f"{found}/" for found in folders.values())
+            raise DataError(f"{name}: {sides} would be sides, with {folder}/ as a class beside: rename one")
+
+
+def _looks_like_an_image(file: str) -> bool:
+    return PurePosixPath(file).suffix.lower() in _IMAGE_SUFFIXES
 
 
 def _digest(lines: Iterable[str]) -> str:

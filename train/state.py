@@ -55,13 +55,13 @@ class State:
             },
         )
 
-    def restore(self, path: Path) -> None:
-        """Continue from `path`; raises RunError, naming the differences, if it was another run or format.
+    def restore(self, path: Path, saved: dict[str, Any]) -> None:
+        """Continue from what was `saved` at `path`; raises RunError, naming the differences, if that was
+        another run or format.
 
         The number of epochs alone may differ: a run may be cut short or made longer, which `lengths` keeps.
         """
         epochs = self.lengths[-1]["epochs"]
-        saved = checkpoint.load(path)
         if missing := set(_PLAIN) - saved.keys():
             raise RunError(f"{path} was written by another version: it has no {min(missing)}")
         different = [

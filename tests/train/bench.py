@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from models.manifest import Normalisation
-from train import batches, loop, network, process, run
+from train import batches, loop, network, precision, process
 from train.data import Images
 from train.distributed import World
 from train.recipe import CIFAR10, Recipe
@@ -97,7 +97,14 @@ def prepare(recipe: Recipe) -> tuple[loop.Setting, State]:
     nobody = everyone[:0]
     splits = Splits(everyone, nobody, nobody, nobody)
     setting = loop.Setting(
-        recipe, images, splits, NORMALISATION, Path(), world, run.precision("auto", world), save_every_s=60
+        recipe,
+        images,
+        splits,
+        NORMALISATION,
+        Path(),
+        world,
+        precision.choose("auto", recipe, world),
+        save_every_s=60,
     )
     body = network.from_scratch(recipe, 10, torch.randn(64, 3, recipe.size_px, recipe.size_px))
     return setting, State.start(recipe, {}, body)

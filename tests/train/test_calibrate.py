@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from models.predictor import softmax
+from models import artifact
+from models.engines.protocol import Logits
+from models.images import Pixels
+from models.manifest import Calibration
+from models.predictor import Prediction, Predictor, softmax
 from train import calibrate, metrics
 
 GENERATOR = np.random.default_rng(0)
@@ -43,15 +49,45 @@ def test_sure_answers_have_the_precision_asked_for() -> None:
 
 def test_a_lower_threshold_would_miss_the_precision() -> None:
     confidences, correct = np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, True, True, False])
-    assert calibrate.threshold_for(confidences, correct, 0.99) == 0.7
+    assert 0.6 < calibrate.threshold_for(confidences, correct, 0.99) < 0.7
 
 
 def test_answers_of_one_confidence_are_sure_together_or_not_at_all() -> None:
     confidences, correct = np.array([0.9, 0.8, 0.8, 0.8]), np.array([True, True, False, False])
-    assert calibrate.threshold_for(confidences, correct, 0.9) == 0.9
+    assert 0.8 < calibrate.threshold_for(confidences, correct, 0.9) < 0.9
     assert calibrate.threshold_for(confidences, correct, 0.5) == 0.8
 
 
 def test_where_no_threshold_is_precise_enough_only_the_surest_answer_is_sure() -> None:
     confidences, correct = np.array([0.9, 0.8]), np.array([False, False])
-    assert calibrate.threshold_for(confidences, correct, 0.99) == 0.9
+    assert 0.8 < calibrate.threshold_for(confidences, correct, 0.99) < 0.9
+
+
+def test_answers_next_to_the_threshold_are_as_sure_in_another_engines_last_digits() -> None:
+    confidences = np.array([0.9, 0.8, 0.7, 0.6], np.float32)
+    threshold = calibrate.threshold_for(confidences, np.array([True, True, True, False]), 0.99)
+    for shifted in (confidences * np.float32(0.9999), confidences, confidences * np.float32(1.0001)):
+        assert (shifted >= threshold).tolist() == [True, True, True, False]
+
+
+class _Replay:
+    """An engine that answers with given logits."""
+
+    name, tolerance = "replay", 0.0
+
+    def __init__(self, logits: Logits) -> None:
+        self._logits = logits
+
+    def logits(self, batch: Pixels) -> Logits:  # noqa: ARG002
+        return self._logits
+
+
+def test_an_answer_is_uncertain_in_the_report_exactly_where_the_service_says_so(recorded: Path) -> None:
+    logits = GENERATOR.normal(0, 2, (200, 3)).astype(np.float32)
+    confidences, correct = metrics.confidence_and_correct(softmax(logits, 1.0), np.zeros(200, np.int64))
+    manifest = artifact.load_manifest(recorded)
+    nothing = np.zeros((200, 8, 8, 3), np.uint8)
+    for threshold in {round(float(c), places) for c in confidences for places in (1, 2, 3, 7, 17)}:
+        service = Predictor(manifest, _Replay(logits), Calibration(uncertain_below=threshold))
+        sure = [isinstance(p, Prediction) and not p.uncertain for p in service.predict(list(nothing))]
+        assert metrics.at_threshold(confidences, correct, threshold)["coverage"] == np.mean(sure)

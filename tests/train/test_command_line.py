@@ -215,19 +215,35 @@ def test_weights_that_a_step_ruins_are_never_saved(
     assert not bench.models.exists()
 
 
-@pytest.mark.parametrize(("presses", "saved"), [(1, 3), (2, 2)])
-def test_ctrl_c_saves_the_step_and_pressed_twice_leaves_at_once(
-    bench: Workbench, folder: Path, monkeypatch: pytest.MonkeyPatch, presses: int, saved: int
-) -> None:
-    def press(self: Progress, step: int, loss: float, images: int) -> None:  # noqa: ARG001
-        for _ in range(presses if step == 3 else 0):
-            signal.raise_signal(signal.SIGINT)
+@pytest.mark.parametrize(
+    ("signals", "saved", "code"),
+    [
+        ((signal.SIGINT,), 3, 130),
+        ((signal.SIGINT, signal.SIGINT), 2, 130),
+        ((signal.SIGTERM,), 3, 143),
+        ((signal.SIGTERM, signal.SIGTERM), 3, 143),  # Slurm's own, and torchrun's
+        ((signal.SIGTERM, signal.SIGINT, signal.SIGINT), 2, 130),
+    ],
+)
+def test_a_signal_saves_the_step_and_ctrl_c_pressed_twice_leaves_at_once(
+    bench: Workbench, folder: Path, monkeypatch: pytest.MonkeyPatch,
+    signals: tuple[signal.Signals, ...], saved: int, code: int,
+) -> None:  # fmt: skip
+    def send(self: Progress, step: int, loss: float, images: int) -> None:  # noqa: ARG001
+        for number in signals if step == 3 else ():
+            signal.raise_signal(number)
 
-    monkeypatch.setattr(Progress, "step", press)
-    assert bench.train(folder, "scratch", "--save-every-s", "0") == 130
+    monkeypatch.setattr(Progress, "step", send)
+    assert bench.train(folder, "scratch", "--save-every-s", "0") == code
     assert checkpoint.load(bench.run_dir / "checkpoint.pt")["step"] == saved
     monkeypatch.undo()
     assert bench.train(folder, "--resume") == 0
+
+
+def test_sigterm_stops_at_once_again_when_the_training_is_over(bench: Workbench, folder: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert bench.train(folder, "scratch") == 0
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_run_may_be_made_longer_and_says_so(bench: Workbench, folder: Path) -> None:
@@ -239,6 +255,30 @@ def test_a_run_may_be_made_longer_and_says_so(bench: Workbench, folder: Path) ->
     first, second = (step_flops(recipe, 3, phase, 8) for phase in recipe.phases[:2])
     # Of the two steps that the first plan had, one was of the first phase; the longer plan would give it two.
     assert checkpoint.load(bench.run_dir / "checkpoint.pt")["flops"] == first + 3 * second
+
+
+def test_tiny_images_and_a_network_for_large_ones_end_in_a_model(
+    bench: Workbench, make_folder: FolderMaker
+) -> None:
+    short = ("--size", "16", "--batch-size", "12", "--stem", "stock", "--epochs", "3")
+    assert bench.train(make_folder(12, size=16), "scratch", *short) == 0
+    stored = artifact.load(bench.models / "colours" / "1")
+    assert stored.manifest.training["dtype"] == "float32"
+    assert max(abs(stored.weights[name]).max() for name in stored.weights if "conv" in name) < 10
+
+
+def test_weights_beyond_float16_are_published_in_float32(bench: Workbench, folder: Path) -> None:
+    assert bench.train(folder, "scratch") == 0
+    best = checkpoint.load(bench.run_dir / "best.pt")
+    for name, power in (("conv1.weight", 1), ("bn1.running_mean", 1), ("bn1.running_var", 2)):
+        best[f"layer4.0.{name}"] *= 1e6**power  # a batch norm undoes it
+    checkpoint.save(bench.run_dir / "best.pt", best)
+    assert bench.train(folder, "scratch", "--resume") == 0
+    small, large = (artifact.load(bench.models / "colours" / version) for version in "12")
+    assert (small.manifest.weights.dtype, large.manifest.weights.dtype) == ("float16", "float32")
+    assert large.manifest.metrics["test"]["nll"] == pytest.approx(
+        small.manifest.metrics["test"]["nll"], abs=1e-2
+    )
 
 
 def test_somebodys_weights_become_a_model(bench: Workbench, tmp_path: Path) -> None:

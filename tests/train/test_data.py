@@ -81,6 +81,30 @@ def test_a_damaged_file_in_a_zip_is_listed(folder: Path, tmp_path: Path) -> None
     assert [str(file) for file in rejected] == ["red/000.png: damaged or encrypted in the zip file"]
 
 
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [(0, b"XXXX"), (6, b"\x01"), (8, b"\x63")],  # no header; encrypted; a compression that nobody knows
+)
+def test_a_file_that_the_zip_cannot_give_is_listed(
+    folder: Path, tmp_path: Path, at: int, value: bytes
+) -> None:
+    path = tmp_path / "images.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*.png")):
+            archive.write(file, file.relative_to(folder).as_posix())
+        first = archive.infolist()[0]
+        listed_at = archive.start_dir
+    damaged = bytearray(path.read_bytes())
+    for start in (first.header_offset + at, listed_at + at + 2 if at else 0):  # both of its headers
+        damaged[start : start + len(value)] = value
+    path.write_bytes(damaged)
+    images, rejected = data.load(open_source(path), AT_8, tmp_path / "cache")
+    assert len(images) == 23
+    assert [str(file) for file in rejected] == [f"{first.filename}: damaged or encrypted in the zip file"]
+    with pytest.raises(DataError, match="1 files cannot be used"):
+        data.load(open_source(path), AT_8, tmp_path / "cache", policy="fail")
+
+
 def test_a_file_whose_name_is_no_text_is_listed(copied: Path, tmp_path: Path) -> None:
     shutil.copy(copied / "red" / "000.png", copied / "red" / os.fsdecode(b"caf\xe9.png"))
     for _ in range(2):  # the second time out of the cache

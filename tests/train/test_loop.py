@@ -100,3 +100,16 @@ def test_weights_that_overflow_are_not_sound(name: str, value: float) -> None:
     assert not loop.sound(setting, state)
     after = state.network.state_dict()
     assert all(torch.equal(after[key].nan_to_num(), before[key].nan_to_num()) for key in before)
+
+
+def test_statistics_that_overflow_are_never_kept_as_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overflow(model: torch.nn.Module, batches: object) -> None:  # noqa: ARG001
+        nn.init.constant_(model.get_buffer("network.bn1.running_var"), float("inf"))  # answers stay finite
+
+    monkeypatch.setattr(network, "measure_batch_norms", overflow)
+    setting = a_setting(tmp_path)
+    with pytest.raises(Diverged, match="useless after step 2"):
+        loop.run(setting, a_state(setting), Progress(2, 0, None), Interrupt())
+    assert not (tmp_path / loop.BEST).exists()

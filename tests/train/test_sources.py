@@ -47,6 +47,26 @@ def test_what_lies_beside_the_sides_is_not_read(make_folder: FolderMaker) -> Non
     assert open_source(root).classes == ("blue", "green", "red")
 
 
+@pytest.mark.parametrize("sides", [("Train", "train"), ("VALID", "val"), ("Test", "test", "train")])
+def test_one_side_in_two_folders_is_refused(make_folder: FolderMaker, sides: tuple[str, ...]) -> None:
+    with pytest.raises(DataError, match=f"{sides[0]}/ and {sides[1]}/ are both "):
+        open_source(make_folder(2, sides=sides))
+
+
+@pytest.mark.parametrize("name", ["Train", "test"])
+def test_a_class_beside_a_side_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
+    root = shutil.copytree(folder, tmp_path / "vehicles")
+    (root / "red").rename(root / name)
+    with pytest.raises(DataError, match=f"vehicles: {name}/ would be sides, with blue/ as a class beside"):
+        open_source(root)
+
+
+def test_a_file_named_like_a_side_is_none(folder: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(folder, tmp_path / "copied")
+    (root / "test").write_text("notes")
+    assert open_source(root).items == open_source(folder).items
+
+
 @pytest.mark.parametrize("prefix", ["", "pictures/"])
 def test_a_zip_is_read_as_the_folder_it_holds(folder: Path, tmp_path: Path, prefix: str) -> None:
     from_folder, from_zip = open_source(folder), open_source(zipped(folder, tmp_path / "a.zip", prefix))
