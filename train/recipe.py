@@ -183,9 +183,9 @@ FINETUNE = SCRATCH.model_copy(
 )
 
 # Open, closed or cannot tell, from rendered bottles (`python -m train bottles`). A small network under Muon,
-# which learns in six epochs what SGD does not in twelve (train/LOG.md, entry 10). The maps are smaller than is
-# usual (rotation by 20 to 40 degrees, shift by a fifth): the renders have those poses themselves, and a mouth
-# moved out of the frame would be a wrong label.
+# which learns in six epochs what SGD does not in twelve (train/LOG.md, entry 10). The maps are smaller than
+# is usual (rotation by 20 to 40 degrees, shift by a fifth): the renders have those poses themselves, and a
+# mouth moved out of the frame would be a wrong label.
 # Hues are turned all the way round: whether a cap is there must not depend on its colour, nor on the glass's.
 # No label smoothing: it blurs how sure the answers are (Zhu et al. 2022, arXiv 2206.09034).
 BOTTLE = SCRATCH.model_copy(
