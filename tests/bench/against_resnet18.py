@@ -1,7 +1,7 @@
 """`python -m tests.bench.against_resnet18 DIR`: a model's images per second as a multiple of a ResNet-18's.
 
-Both on the same engine at the model's input size, in turn, medians of three; the ResNet-18 is the stock one with
-random weights.
+Both on the same engine at the model's input size, in turn, medians of three; the ResNet-18 is the stock one
+with random weights.
 """
 
 from __future__ import annotations
