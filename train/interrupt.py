@@ -24,9 +24,7 @@ class Interrupt:
         self.asked = 0
 
     def __enter__(self) -> Self:
-        self._before = {
-            signum: signal.signal(signum, self._ask) for signum in (signal.SIGINT, signal.SIGTERM)
-        }
+        self._before = {signum: signal.signal(signum, self._ask) for signum in _SIGNALS}
         return self
 
     def __exit__(

@@ -1,8 +1,9 @@
 """A version for all workers, or for none: each loads, checks and warms it; then all let it answer.
 
 They load it one after the other, so that a version which is unfit costs one of them the trouble, and callers
-find the others undisturbed. Whatever fails, or ends, before all are done, the version that was active stays
-everywhere. A worker that ends after that comes back with the new one; so does one that starts meanwhile.
+find the others undisturbed; one that becomes ready meanwhile is the next. Where it is unfit for one, or one
+ends while it loads it, the version that was active stays everywhere. A worker that ends after that, or is not
+ready by then, begins with the new one.
 """
 
 from __future__ import annotations
@@ -37,17 +38,15 @@ class Activations:
     async def _activate(self, model: str, version: str) -> None:
         prepared: list[Child] = []
         try:
-            for child in self._ready():
-                prepared.append(child)
-                await _prepare(child, model, version)
+            while others := [child for child in self._ready() if child not in prepared]:
+                prepared.append(others[0])
+                await _prepare(others[0], model, version)
         except Refused:
             await asyncio.gather(*(child.link.tell("discard", model) for child in prepared))
             raise
         was = self.versions[model]
         previous = was.previous if was.active == version else was.active
         self.versions = {**self.versions, model: Answering(version, previous)}
-        for child in set(self._ready()) - set(prepared):
-            child.supersede()  # it became ready meanwhile, with the old version
         await asyncio.gather(*(child.link.tell("switch", model) for child in prepared))
 
     def is_outdated(self, child: Child) -> bool:

@@ -8,10 +8,13 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
-from service.workers.link import Link
+from service.workers.link import Link, LinkClosed
 from service.workers.task import Task
+
+ALIVE_SECONDS = 2.0  # from a sign of life to the next question
 
 Answer = Callable[["Child", str, Any], Awaitable[Any]]
 
@@ -36,6 +39,7 @@ class Child:
         self._answer = answer
         self._process: asyncio.subprocess.Process | None = None
         self._killed = False
+        self._silent_seconds = 0.0
 
     @property
     def ready(self) -> bool:
@@ -80,6 +84,24 @@ class Child:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
 
+    async def watch(self, seconds: float) -> None:
+        """Kill it when its event loop answers nothing for so long: its callers wait, and so do activations.
+
+        Asked twice in that time, since a machine that was paused makes the first answer late.
+        """
+        with suppress(LinkClosed):
+            while await self._lives(seconds / 2) or await self._lives(seconds / 2):
+                await asyncio.sleep(ALIVE_SECONDS)
+            self._silent_seconds = seconds
+            self.kill()
+
+    async def _lives(self, seconds: float) -> bool:
+        try:
+            await self.link.ask("alive", timeout_seconds=seconds)
+        except TimeoutError:
+            return False
+        return True
+
     def supersede(self) -> None:
         """Kill it, as what it began with holds no more."""
         self.superseded = True
@@ -89,5 +111,7 @@ class Child:
         """In words."""
         if self.failure:
             return f"cannot start: {self.failure}"
+        if self._silent_seconds:
+            return f"stood still for {self._silent_seconds:g} s and was killed"
         how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         return how if self.ready else f"{how} before it was ready"

@@ -79,7 +79,8 @@ class Link:
         self._writer.close()
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
+        # ValueError: what a process that ended in the middle of an answer said after it is no message.
+        with suppress(asyncio.IncompleteReadError, ConnectionError, ValueError):
             while True:
                 size = int.from_bytes(await reader.readexactly(4))
                 self._received(*json.loads(await reader.readexactly(size)))

@@ -62,6 +62,7 @@ class Supervisor:
         self._signals = 0
         self._background: set[asyncio.Task[None]] = set()
         self._totals = Totals()
+        self._scrape: asyncio.Task[str] | None = None
         self._metrics = WorkerMetrics(lambda: len(self._ready()))
 
     async def run(self) -> int:
@@ -157,11 +158,18 @@ class Supervisor:
             child.supersede()
             return
         child.ready_at = asyncio.get_running_loop().time()
+        self._soon(child.watch(self._settings.hang_seconds + self._settings.hang_exit_seconds))
         if not self._all_ready.is_set() and len(self._ready()) == self._settings.workers:
             self._all_ready.set()
             self._greet(greeting)
 
     async def _metrics_text(self) -> str:
+        """Who asks while one is under way gets the same: many that scrape cost workers no more than one."""
+        if self._scrape is None or self._scrape.done():
+            self._scrape = asyncio.create_task(self._scraped())
+        return await self._scrape
+
+    async def _scraped(self) -> str:
         await asyncio.gather(*(self._collect(child) for child in self._ready()))
         self._totals.reported(SELF, report(self._metrics.registry))
         return self._totals.text().decode()

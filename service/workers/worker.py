@@ -36,7 +36,10 @@ logger = logging.getLogger("rotulo")
 def main() -> int:
     """Returns the exit code, as `service.__main__.main`; the supervisor is told of a failure, and says it."""
     leave_at_signals()
-    task = Task.from_json(sys.stdin.buffer.read())
+    told = sys.stdin.buffer.read()
+    if not told:
+        leave(1, "the supervisor is gone")
+    task = Task.from_json(told)
     leave_as(task.number)
     end = socket.socket(fileno=task.link)
     end.set_inheritable(False)
@@ -129,7 +132,7 @@ class Worker(Server):
             self._drain.begin(time.monotonic())
 
     async def _answer(self, what: str, value: Any) -> Any:
-        """What the supervisor asks of this worker."""
+        """What the supervisor asks of this worker; whether it is alive, any answer says."""
         match what:
             case "count":
                 return self.counted()

@@ -22,7 +22,6 @@ class FakeChild:
         self.number = number
         self.link = self
         self.asked: list[str] = []
-        self.superseded = False
         self._fault, self._hold = fault, hold
 
     async def ask(self, what: str, _: Any) -> None:
@@ -34,9 +33,6 @@ class FakeChild:
 
     async def tell(self, what: str, _: Any) -> None:
         self.asked.append(what)
-
-    def supersede(self) -> None:
-        self.superseded = True
 
 
 def activations(children: list[FakeChild]) -> Activations:
@@ -66,7 +62,7 @@ async def test_where_one_ends_or_finds_it_unfit_none_switches(fault: Exception, 
     assert versions.versions == {"cifar10": Answering("1")}
 
 
-async def test_one_that_became_ready_meanwhile_is_started_again_and_a_second_activation_is_refused() -> None:
+async def test_one_that_becomes_ready_meanwhile_loads_it_too_and_a_second_activation_is_refused() -> None:
     hold = asyncio.Event()
     children = [FakeChild(1, hold=hold)]
     versions = activations(children)
@@ -78,4 +74,4 @@ async def test_one_that_became_ready_meanwhile_is_started_again_and_a_second_act
     children.append(FakeChild(2))
     hold.set()
     await first
-    assert (children[0].superseded, children[1].superseded) == (False, True)
+    assert [child.asked for child in children] == [["prepare", "switch"]] * 2

@@ -84,3 +84,16 @@ async def test_one_that_does_not_answer_in_time_is_waited_for_no_longer() -> Non
     async with linked(answer) as (link, _):
         with pytest.raises(TimeoutError):
             await link.ask("anything", timeout_seconds=0.001)
+
+
+async def test_what_is_no_message_ends_the_link_as_though_the_other_side_were_gone() -> None:
+    ours, theirs = socket.socketpair()
+    link = Link(ours, nothing)
+    until_gone = await link.open()
+    waiting = asyncio.create_task(link.ask("anything"))
+    await asyncio.sleep(0)  # it has asked
+    theirs.sendall((3).to_bytes(4) + b"[1,")
+    with pytest.raises(LinkClosed):
+        await waiting
+    await until_gone
+    theirs.close()

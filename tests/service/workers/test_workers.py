@@ -248,6 +248,17 @@ def test_a_second_signal_ends_all_at_once_with_0(models_dir: Path) -> None:
         assert not psutil.wait_procs(left, timeout=60)[1]
 
 
+def test_a_worker_that_stands_still_is_killed_and_replaced(models_dir: Path) -> None:
+    soon = (*TWO, "--hang-seconds", "3", "--hang-exit-seconds", "3")
+    with started("--models-dir", str(models_dir), *soon) as (process, port, _):
+        running = Workers(process, port, models_dir)
+        still = psutil.Process(running.pids()[0])
+        still.suspend()
+        assert not psutil.wait_procs([still], timeout=120)[1]
+        assert running.wait_for_line(r"stood still for 6 s and was killed; another starts now")
+        running.wait(lambda now: now["rotulo_workers"] == 2)
+
+
 ONE_DIES = """
 import os, signal, sys
 if "service.workers.worker" in sys.orig_argv:

@@ -1,0 +1,67 @@
+"""A worker that is watched: a real process, and a link that answers or does not."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+
+from service.workers import children
+from service.workers.children import Child
+from service.workers.link import Link, LinkClosed
+from service.workers.task import Task
+
+
+class FakeLink:
+    """Raises these one after the other when it is asked, or answers where there is None."""
+
+    def __init__(self, *outcomes: type[Exception] | None) -> None:
+        self.outcomes = list(outcomes)
+
+    async def ask(self, what: str, timeout_seconds: float) -> None:
+        assert what == "alive"
+        assert timeout_seconds == 30.0
+        if (outcome := self.outcomes.pop(0)) is not None:
+            raise outcome
+
+
+async def nothing(*_: Any) -> None:
+    """Asks nobody."""
+
+
+@asynccontextmanager
+async def watched(
+    monkeypatch: pytest.MonkeyPatch, *outcomes: type[Exception] | None
+) -> AsyncIterator[tuple[Child, asyncio.subprocess.Process]]:
+    monkeypatch.setattr(children, "ALIVE_SECONDS", 0.0)
+    child = Child(Task(2, 2, [], 8000, -1, None, {}), nothing)
+    link = FakeLink(*outcomes)
+    child.link = cast(Link, link)
+    child._process = process = await asyncio.create_subprocess_exec("sleep", "600")
+    try:
+        await child.watch(60.0)
+        assert not link.outcomes
+        yield child, process
+    finally:
+        child.kill()
+        await process.wait()
+
+
+async def test_one_that_leaves_two_questions_in_a_row_unanswered_is_killed_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with watched(monkeypatch, None, TimeoutError, TimeoutError) as (child, process):
+        code = await process.wait()
+        assert code == -signal.SIGKILL
+        assert child.why_it_ended(code) == "stood still for 60 s and was killed"
+
+
+async def test_one_that_is_late_once_lives_and_is_watched_until_its_link_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with watched(monkeypatch, TimeoutError, None, TimeoutError, None, LinkClosed) as (_, process):
+        assert process.returncode is None
