@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: serve setup test check train bench load torture ui
+.PHONY: serve setup test test-ray check train bench load torture ui
 
 serve: $(VENV)/.serving ## serve the shipped models on 127.0.0.1:$(PORT)
 	$(BIN)/python -m service --port $(PORT)
@@ -17,6 +17,9 @@ setup: $(VENV)/.development ## everything a developer needs
 
 test: $(VENV)/.development
 	$(BIN)/python -m pytest
+
+test-ray: $(VENV)/.ray ## the tests on a Ray cluster of two nodes, which `test` skips without Ray
+	$(BIN)/python -m pytest -rs tests/service/test_on_ray.py tests/service/test_ray_cluster.py
 
 check: $(VENV)/.development
 	$(BIN)/ruff check .
@@ -49,3 +52,7 @@ $(VENV)/.ui: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.development: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[dev]'
 	touch $@ $(VENV)/.serving $(VENV)/.ui
+
+$(VENV)/.ray: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[dev,ray]'
+	touch $@ $(VENV)/.serving $(VENV)/.development $(VENV)/.ui

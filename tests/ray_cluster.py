@@ -135,7 +135,7 @@ def main(replicas: int) -> None:
     atexit.register(lambda: _kill(psutil.Process().children(recursive=True)))
     # Without the agents of a dashboard: a raylet gives them 15 s to start, and then ends.
     ray._private.utils.get_dashboard_dependency_error = lambda: ImportError("not wanted")
-    ray.serve._private.api.HTTP_PROXY_TIMEOUT = PATIENCE_SECONDS  # type: ignore[attr-defined]
+    ray.serve._private.api.HTTP_PROXY_TIMEOUT = PATIENCE_SECONDS
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what Ray prints belongs in the log
     node = {"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES}
@@ -166,7 +166,7 @@ def main(replicas: int) -> None:
             deploy(int(argument))
         print("done", file=answers, flush=True)
     ray.shutdown()
-    cluster.shutdown()  # type: ignore[no-untyped-call]
+    cluster.shutdown()
 
 
 def _free_port() -> int:
