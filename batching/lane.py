@@ -80,8 +80,8 @@ class Lane(Generic[AnyTicket]):
             return None
         if before or device_seconds or first_turn_seconds:
             return Refusal(RefusalReason.DEADLINE, late_seconds)
-        # Several that are too many for their time even now: to come back later would not help. The margin does
-        # not count here: it is learnt from batches alone, and would, once large, turn them away for ever.
+        # Several that are too many for their time even now: to come back later would not help. The margin
+        # does not count here: learnt from batches alone, it would, once large, turn them away for ever.
         too_many = count > 1 and now + self.policy.done_after(ahead, self.latency, most_seconds) > deadline
         return Refusal(RefusalReason.EXPIRED, 0.0) if too_many else None
 
