@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from itertools import pairwise
+from threading import Lock
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from models.artifact import Artifact
 from models.engines.protocol import Logits
 from models.errors import BadArtifact, EngineUnavailable
 from models.images import Pixels
+
+# Two models may be loaded at once; the tracer's names of modules and the warning filters are the process's.
+_TRACING = Lock()
 
 
 class TorchEngine:
@@ -96,7 +100,7 @@ def _traced(network: _Pixels, size: int) -> Callable[[Tensor], Tensor]:
     if network.mean.is_cuda:
         network.network.half()
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8, device=network.mean.device)
-    with warnings.catch_warnings(), torch.inference_mode():
+    with _TRACING, warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore", FutureWarning)
         # Unchecked: its check keeps memory too, and the golden sample says more.
         traced: Callable[[Tensor], Tensor] = torch.jit.trace(  # type: ignore[no-untyped-call]
