@@ -80,8 +80,10 @@ class Lane(Generic[AnyTicket]):
             return None
         if before or device_seconds or first_turn_seconds:
             return Refusal(RefusalReason.DEADLINE, late_seconds)
-        # Several that are too many for their time even now: to come back later would not help.
-        return Refusal(RefusalReason.EXPIRED, 0.0) if count > 1 else None
+        # Several that are too many for their time even now: to come back later would not help. The margin
+        # does not count here: learnt from batches alone, it would, once large, turn them away for ever.
+        too_many = count > 1 and now + self.policy.done_after(ahead, self.latency, most_seconds) > deadline
+        return Refusal(RefusalReason.EXPIRED, 0.0) if too_many else None
 
     def close_batch(self, now: float, most_seconds: float = inf) -> ClosedBatch[AnyTicket]:
         """Take the next batch out of the line; empty if all who waited had expired.

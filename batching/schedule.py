@@ -51,7 +51,7 @@ class DeviceSchedule(Generic[AnyTicket]):
         turns = {
             other: other.next_batch_seconds(self._most_seconds(other, now))
             for other in self._lanes
-            if other is not lane
+            if other.line and other is not lane
         }
         return lane.refusal(
             deadline,

@@ -70,7 +70,8 @@ class Costs:
     """What requests take besides the line and the batches; seconds.
 
     outside: of each answer: transfer, decoding, HTTP. The simulated server knows it, as its margin.
-    refusal: of the device, for each request turned away: the event loop shares the processor with it.
+    refusal: of the device, for each request turned away: the event loop shares the processor with it. A batch
+        takes at most twice as long for them: the loop has one processor, the device at least another.
     """
 
     outside: float = 0.0
@@ -120,6 +121,7 @@ class PolicyReplica:
             self._schedule.add(lane)
         self._turn = cycle(self._lanes)
         self._batch: list[Ticket] = []
+        self._done_by = inf  # the running batch, however much the loop takes from it
 
     def offer(self, now: float) -> None:
         lane, forecast = next(self._turn), self._forecast
@@ -128,7 +130,7 @@ class PolicyReplica:
         deadline = self._policy.deadline(now)
         if self._schedule.refusal(lane, deadline, now=now):
             forecast.refused += 1
-            self.wake_at += self._costs.refusal
+            self.wake_at = min(self.wake_at + self._costs.refusal, self._done_by)
             return
         line.offer(Ticket(now, deadline))
         if self._schedule.running is None:
@@ -139,7 +141,7 @@ class PolicyReplica:
         out = now + self._costs.outside
         self._forecast.latencies.extend([out - ticket.offered for ticket in self._batch])
         self._batch = []
-        self.wake_at = inf
+        self.wake_at = self._done_by = inf
         self._start(now)
 
     def load(self) -> int:
@@ -158,6 +160,7 @@ class PolicyReplica:
             self._forecast.batches += 1
             self._forecast.busy_seconds += seconds
             self.wake_at = now + seconds
+            self._done_by = now + 2 * seconds
 
 
 def simulate(

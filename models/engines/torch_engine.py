@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from itertools import pairwise
+from threading import Lock
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models import networks
 from models.artifact import Artifact
@@ -15,13 +18,16 @@ from models.engines.protocol import Logits
 from models.errors import BadArtifact, EngineUnavailable
 from models.images import Pixels
 
+# Two models may be loaded at once; the tracer's names of modules and the warning filters are the process's.
+_TRACING = Lock()
+
 
 class TorchEngine:
     """fp32 on a CPU, half precision on CUDA; channels-last on both.
 
-    The network runs as one frozen TorchScript call, which folds the batch norms into the convolutions and
-    runs without the interpreter lock. Eager mode takes that lock for each of some sixty operations, and waits
-    for it whenever the event loop is busy: 240 ms a batch in place of 35, measured beside a busy thread.
+    The batch norms are folded into the convolutions, and the network runs as one TorchScript call, without
+    the interpreter lock. Eager mode takes that lock for each of some sixty operations, and waits for it
+    whenever the event loop is busy: 240 ms a batch in place of 35, measured beside a busy thread.
 
     `threads` sets torch's intra-op threads for the whole process.
     Raises BadArtifact when the weights do not fit the network, EngineUnavailable without the device.
@@ -32,7 +38,7 @@ class TorchEngine:
             raise EngineUnavailable(f"the device {device} is not available to torch")
         torch.set_num_threads(threads)
         self._device = torch.device(device)
-        self._network = _frozen(_Pixels(artifact).to(self._device), artifact.manifest.preprocessing.size)
+        self._network = _traced(_Pixels(artifact).to(self._device), artifact.manifest.preprocessing.size)
 
     @property
     def name(self) -> str:
@@ -82,20 +88,34 @@ class _Pixels(nn.Module):
         return logits
 
 
-def _frozen(network: _Pixels, size: int) -> Callable[[Tensor], Tensor]:
+def _traced(network: _Pixels, size: int) -> Callable[[Tensor], Tensor]:
     """Its TorchScript, for batches of any size.
 
-    TorchScript is deprecated in favour of torch.compile, which wants a C++ compiler where it runs.
+    TorchScript is deprecated in favour of torch.compile, which wants a C++ compiler where it runs. And
+    `torch.jit.freeze`, which folds too, never gives the weights back (pytorch #96726): every new version
+    of a model would cost its size in memory.
     """
+    _fold_batch_norms(network.eval().requires_grad_(requires_grad=False))
     network.network.to(memory_format=torch.channels_last)
     if network.mean.is_cuda:
         network.network.half()
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8, device=network.mean.device)
-    with warnings.catch_warnings(), torch.inference_mode():
+    with _TRACING, warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore", FutureWarning)
-        traced = torch.jit.trace(network.eval(), (example,))  # type: ignore[no-untyped-call]
-        frozen: Callable[[Tensor], Tensor] = torch.jit.freeze(traced)
-    return frozen
+        # Unchecked: its check keeps memory too, and the golden sample says more.
+        traced: Callable[[Tensor], Tensor] = torch.jit.trace(  # type: ignore[no-untyped-call]
+            network, (example,), check_trace=False
+        )
+    return traced
+
+
+def _fold_batch_norms(network: nn.Module) -> None:
+    """Into the convolutions before them: in each block, a norm follows the convolution it belongs to."""
+    for block in list(network.modules()):
+        for (name, first), (next_name, second) in pairwise(block.named_children()):
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                setattr(block, name, fuse_conv_bn_eval(first, second))
+                setattr(block, next_name, nn.Identity())
 
 
 def _per_channel(values: tuple[float, float, float]) -> Tensor:
@@ -115,5 +135,5 @@ def _network(artifact: Artifact) -> nn.Module:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    """CUDA has a type for it, the CPU's allocator only a text."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """By its text: TorchScript's interpreter keeps only that of CUDA's type for it, and the CPU has none."""
+    return any(text in str(error) for text in ("out of memory", "can't allocate memory"))

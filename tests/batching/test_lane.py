@@ -57,6 +57,16 @@ def test_what_answers_take_besides_is_kept_free_before_a_deadline() -> None:
     assert refused.retry_after_seconds == pytest.approx(0.01)
 
 
+def test_a_margin_learnt_in_a_pause_turns_nobody_away_for_ever() -> None:
+    """Nothing else runs, from which a smaller one could be learnt."""
+    one = lane()
+    one.margin.observe(0.08)
+    assert (
+        one.refusal(0.1, now=0.0, device_seconds=0.0, turn_seconds=0.0, first_turn_seconds=0.0, count=8)
+        is None
+    )
+
+
 def test_a_batch_is_formed_so_that_its_answers_are_out_in_time() -> None:
     one = lane()
     one.margin.observe(0.03)

@@ -9,7 +9,7 @@ import pytest
 from batching.arrivals import bursty, poisson
 from batching.fixed_wait import simulate_fixed_wait
 from batching.policy import BatchPolicy
-from batching.simulate import Forecast, Routing, simulate
+from batching.simulate import Costs, Forecast, Routing, simulate
 from tests.batching.world import Model, World, affine, learnt
 
 POLICY = BatchPolicy(latency_target_seconds=0.5)
@@ -126,6 +126,17 @@ def test_bursts_are_burstier_than_poisson() -> None:
         return sum((count - 100) ** 2 for count in counts) / 1000
 
     assert spread(list(bursty(100.0, 1000.0, seed=1))) > 10 * spread(list(poisson(100.0, 1000.0, seed=1)))
+
+
+def test_refusals_slow_the_device_down_and_never_stop_it() -> None:
+    """Of eight thousand a second nearly all are refused; to refuse them takes all of a second and more."""
+    rates = (CAPACITY, 8_000.0)
+    costs = Costs(refusal=0.00013)
+    calm, flooded = (
+        simulate(poisson(rate, 10.0, seed=1), POLICY, learnt(SECONDS), batch_seconds=SECONDS, costs=costs)
+        for rate in rates
+    )
+    assert 0.2 * calm.on_time < flooded.on_time < 0.8 * calm.on_time
 
 
 def test_several_lines_before_one_device_hold_as_much_and_wait_longer() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -152,16 +155,37 @@ def test_when_torch_finds_no_memory_it_is_a_memory_error_and_nothing_else_is(
     def exhaust(*_: object) -> None:
         torch.empty(1 << 55, dtype=torch.uint8)
 
+    def exhaust_cuda(*_: object) -> None:
+        """As TorchScript's interpreter passes it on: without its type."""
+        raise RuntimeError("The following operation failed\nRuntimeError: CUDA out of memory")
+
     def fail(*_: object) -> None:
         raise RuntimeError("another failure")
 
     engine, pixels = TorchEngine(loaded), np.zeros((1, 32, 32, 3), np.uint8)
-    monkeypatch.setattr(TorchEngine, "_logits", exhaust)
-    with pytest.raises(MemoryError):
-        engine.logits(pixels)
+    for exhausted in (exhaust, exhaust_cuda):
+        monkeypatch.setattr(TorchEngine, "_logits", exhausted)
+        with pytest.raises(MemoryError):
+            engine.logits(pixels)
     monkeypatch.setattr(TorchEngine, "_logits", fail)
     with pytest.raises(RuntimeError, match="another failure"):
         engine.logits(pixels)
+
+
+def test_torch_gives_the_memory_of_a_version_back(loaded: Artifact) -> None:
+    pixels = np.zeros((2, 32, 32, 3), np.uint8)
+
+    def held_after_loading(times: int) -> int:
+        for _ in range(times):
+            TorchEngine(loaded).logits(pixels)
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # or what is free and not given back would count
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
+
+    before = held_after_loading(2)
+    in_float32 = 4 * sum(values.size for values in loaded.weights.values())
+    assert held_after_loading(4) - before < 2 * in_float32
 
 
 def test_a_model_is_loaded_on_the_engine_asked_for(models_dir: Path) -> None:
