@@ -113,7 +113,7 @@ class Batcher(Generic[Item, Answer]):
     @property
     def margin_seconds(self) -> float:
         """What has been learnt of an answer's way to the loop and out of it."""
-        return self._lane.margin.seconds
+        return self._lane.margin_seconds
 
     @property
     def waiting(self) -> int:

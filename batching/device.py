@@ -130,10 +130,10 @@ class Device:
         finally:
             owner.settle(tickets, outcome, running, now)
             # Runs when those who were answered have run: as far as it goes, their responses are written.
-            loop.call_soon(self._written, running.lane, ended)
+            loop.call_soon(self._written, ended)
 
-    def _written(self, lane: Lane[Any], ended: float) -> None:
-        lane.margin.observe(time.monotonic() - ended)
+    def _written(self, ended: float) -> None:
+        self.schedule.margin.observe(time.monotonic() - ended)
 
     def _run_jobs(self) -> None:
         """The engine thread. Whatever a batch raises is an outcome like any other: the thread lives on."""

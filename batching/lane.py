@@ -9,7 +9,7 @@ from batching.margin import Margin
 from batching.policy import Ahead, BatchPolicy, CloseReason, RefusalReason
 from batching.waiting import AnyTicket, WaitingLine
 
-_LARGEST_MARGIN = 0.5  # of the target
+_LARGEST_MARGIN = 0.5  # of the target: with no time left for a batch, nothing new would be learnt
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,16 @@ class Lane(Generic[AnyTicket]):
     def __init__(self, policy: BatchPolicy, latency: LatencyModel) -> None:
         self.policy = policy
         self.latency = latency
-        self.margin = Margin(_LARGEST_MARGIN * policy.latency_target_seconds)
+        self.margin = Margin()  # a device's own takes its place
         self.line: WaitingLine[AnyTicket] = WaitingLine()
         self.draining = False
         self.last_size = 1
         self.asked_at = -inf  # when a request for this model came last
+
+    @property
+    def margin_seconds(self) -> float:
+        """What is kept free before each deadline."""
+        return min(self.margin.seconds, _LARGEST_MARGIN * self.policy.latency_target_seconds)
 
     def next_batch_seconds(self, most_seconds: float = inf) -> float:
         """How long the device will be with this model when its turn comes; 0 if nobody waits.
@@ -73,7 +78,7 @@ class Lane(Generic[AnyTicket]):
         waiting, before = len(self.line), self.line.ahead_of(deadline)
         ahead = Ahead(before + count - 1, device_seconds, turn_seconds, first_turn_seconds, self.last_size)
         done_after = self.policy.done_after(ahead, self.latency, self._worth(most_seconds))
-        late_seconds = now + done_after + self.margin.seconds - deadline
+        late_seconds = now + done_after + self.margin_seconds - deadline
         if waiting + count > self.policy.max_waiting:
             return Refusal(RefusalReason.FULL, max(late_seconds, device_seconds))
         if late_seconds <= 0:
@@ -100,7 +105,7 @@ class Lane(Generic[AnyTicket]):
             [ticket.deadline for ticket in tickets],
             waiting,
             self.latency,
-            now + self.margin.seconds,
+            now + self.margin_seconds,
             self._worth(most_seconds),
         )
         for ticket in tickets[start + size :]:
@@ -110,7 +115,7 @@ class Lane(Generic[AnyTicket]):
 
     def _worth(self, most_seconds: float) -> float:
         """How long a batch may take so that it can be on time at all, and is fair to others."""
-        return min(most_seconds, self.policy.latency_target_seconds - self.margin.seconds)
+        return min(most_seconds, self.policy.latency_target_seconds - self.margin_seconds)
 
     def _largest(self, most_seconds: float) -> int:
         if most_seconds == inf:

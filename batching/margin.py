@@ -11,16 +11,16 @@ class Margin:
 
     A request lies in its socket while the loop is busy, before anybody knows of it, and its answer waits
     for those of the rest of the batch to be written. Under overload, when refusals keep the loop busy, both
-    are tens of milliseconds: a promise that ends with the batch would be kept for nobody.
+    are tens of milliseconds: a promise that ends with the batch would be kept for nobody. What is observed is
+    the time from the engine's end until the answers are written. The batch's hop to the loop is in it, and in
+    the batch's own time as well: here it stands for the time in the socket, which nobody can see.
 
-    Of fewer than a hundred, the worst is ignored, as in `LatencyModel`: a pause is not a habit.
+    Of two to a hundred, the worst is ignored, as in `LatencyModel`: a pause is not a habit.
     """
 
-    __slots__ = ("_most", "_ordered", "_recent")
+    __slots__ = ("_ordered", "_recent")
 
-    def __init__(self, most_seconds: float) -> None:
-        """``most_seconds`` bounds it: with no time left for a batch, nothing new would be learnt."""
-        self._most = most_seconds
+    def __init__(self) -> None:
         self._recent: deque[float] = deque()
         self._ordered: list[float] = []
 
@@ -29,7 +29,7 @@ class Margin:
         """0 before anything was seen."""
         if not self._ordered:
             return 0.0
-        return min(self._ordered[int(0.99 * (len(self._ordered) - 1))], self._most)
+        return self._ordered[int(0.99 * (len(self._ordered) - 1))]
 
     def observe(self, seconds: float) -> None:
         """Learn from one batch."""

@@ -1,5 +1,6 @@
 """The decisions: whom to admit, how large a batch, whom to give up. Pure: numbers in, numbers out."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +12,7 @@ from batching.latency import LatencyModel
 _EFFICIENT = (
     0.95  # of the throughput at full size: below it, a batch costs more than the head it was kept for
 )
+_LEAST_THROUGHPUT = 0.5  # of that at full size: what a model keeps, however little time others leave it
 
 
 class CloseReason(StrEnum):
@@ -69,10 +71,15 @@ class BatchPolicy:
     def full_size(self, latency: LatencyModel, most_seconds: float = inf) -> int:
         """The largest batch worth forming: of any larger one, the p99 alone exceeds the target.
 
-        ``most_seconds`` is how long the device may be taken from others.
+        ``most_seconds`` is how long the device may be taken from others: but at half the throughput, to be
+        fairer would cost this model more than it gives them.
         """
-        seconds = min(self.latency_target_seconds, most_seconds)
-        return max(1, latency.largest_within(seconds, self.max_batch_size))
+        alone = max(1, latency.largest_within(self.latency_target_seconds, self.max_batch_size))
+        if most_seconds >= self.latency_target_seconds:
+            return alone
+        enough = _LEAST_THROUGHPUT * _throughput(alone, latency)
+        least = 1 + bisect_left(range(1, alone), enough, key=lambda size: _throughput(size, latency))
+        return max(least, latency.largest_within(most_seconds, alone))
 
     def done_after(self, ahead: Ahead, latency: LatencyModel, most_seconds: float = inf) -> float:
         """Seconds within which a newcomer is promised its answer.

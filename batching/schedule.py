@@ -5,6 +5,7 @@ from math import inf
 from typing import Generic
 
 from batching.lane import ClosedBatch, Lane, Refusal
+from batching.margin import Margin
 from batching.waiting import AnyTicket
 
 _LATELY_SECONDS = 10.0  # a model not asked for in this time does not make others' batches smaller
@@ -25,17 +26,19 @@ class DeviceSchedule(Generic[AnyTicket]):
     of a round is not the first of the next. Deadlines alone would let a flood on one model, above all one
     with a tighter target, starve the others; so, with two lanes, nobody waits for more than one batch of
     the other's. And a batch keeps the device for at most an even share of the target of any other model that
-    was asked for lately: behind one of 98 ms no target of 100 ms could be met. (Nexus, SOSP 2019, sizes
-    batches so that a round of all models fits their targets.)
+    was asked for lately, but for what half its throughput takes: behind one of 98 ms no target of 100 ms
+    could be met. (Nexus, SOSP 2019, sizes batches so that a round of all models fits their targets.)
     """
 
     def __init__(self) -> None:
         self.running: Running[AnyTicket] | None = None
+        self.margin = Margin()  # of the loop that all lanes share
         self._lanes: list[Lane[AnyTicket]] = []
         self._had_turn: set[Lane[AnyTicket]] = set()
         self._last: Lane[AnyTicket] | None = None
 
     def add(self, lane: Lane[AnyTicket]) -> None:
+        lane.margin = self.margin
         self._lanes.append(lane)
 
     def remove(self, lane: Lane[AnyTicket]) -> None:

@@ -117,8 +117,8 @@ class PolicyReplica:
         self._lanes: list[Lane[Ticket]] = [Lane(policy, deepcopy(latency)) for _ in range(lines)]
         self._schedule: DeviceSchedule[Ticket] = DeviceSchedule()
         for lane in self._lanes:
-            lane.margin.observe(costs.outside)
             self._schedule.add(lane)
+        self._schedule.margin.observe(costs.outside)
         self._turn = cycle(self._lanes)
         self._batch: list[Ticket] = []
         self._done_by = inf  # the running batch, however much the loop takes from it

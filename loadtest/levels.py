@@ -82,21 +82,21 @@ def _recovery(bench: Bench, rows: Rows) -> float:
     return recovery_seconds(rows, end, end + bench.calm_seconds, normal)
 
 
-class Costs(NamedTuple):
+class Overheads(NamedTuple):
     """What was measured before: of an answer in calm, outside line and batch; of a refusal, device time."""
 
     outside_seconds: float
     refusal_seconds: float
 
 
-def forecast(bench: Bench, model: Described, repeat: Repeat, costs: Costs) -> Figures:
+def forecast(bench: Bench, model: Described, repeat: Repeat, overheads: Overheads) -> Figures:
     """The policy that serves, simulated with these very arrivals and the curve that has been learnt."""
     times = (bench.loaded(repeat.rows).scheduled - bench.calm_seconds).tolist()
     asked = plan.question(
         model,
         lambda _: times,
-        outside_seconds=costs.outside_seconds,
-        refusal_seconds=costs.refusal_seconds,
+        outside_seconds=overheads.outside_seconds,
+        refusal_seconds=overheads.refusal_seconds,
     )
     expected = plan.forecast(asked, len(times) / bench.seconds)
     latencies = np.array(expected.latencies)

@@ -21,7 +21,7 @@ from typing import Any
 from loadtest import analysis, capacity, levels, loads, overload_tables, plan, sideshows, traffic
 from loadtest.described import Described, describe
 from loadtest.images import load_images
-from loadtest.levels import Bench, Costs, Figures
+from loadtest.levels import Bench, Figures, Overheads
 from loadtest.measuring import address, measure, say
 from loadtest.results import without_nan
 from loadtest.schedules import Arrivals, Phase
@@ -142,7 +142,7 @@ class Overload:
             "tight": [],
             "flood": {},
         }
-        for row in self._levels(bench, _costs(idle, turned_down)):
+        for row in self._levels(bench, _overheads(idle, turned_down)):
             document["levels"].append(row)
             yield document
         if self.options.tight:
@@ -188,11 +188,11 @@ class Overload:
 
         return capacity.search(probe, 0.5 * plan.capacity(plan.question(model, lambda _: [])))
 
-    def _levels(self, bench: Bench, costs: Costs | None) -> Iterator[Figures]:
+    def _levels(self, bench: Bench, overheads: Overheads | None) -> Iterator[Figures]:
         for level in self.options.levels:
-            yield self._level(bench, level, costs)
+            yield self._level(bench, level, overheads)
 
-    def _level(self, bench: Bench, level: float, costs: Costs | None) -> Figures:
+    def _level(self, bench: Bench, level: float, overheads: Overheads | None) -> Figures:
         measured, expected = [], []
         for seed in range(self.options.repeats):
             rate = level * bench.capacity
@@ -201,9 +201,9 @@ class Overload:
             )
             repeat = bench.measure(level, seed)
             measured.append(levels.figures(bench, level, repeat))
-            if costs is not None:
+            if overheads is not None:
                 model = describe(self.url, self.options.model)
-                expected.append(levels.forecast(bench, model, repeat, costs))
+                expected.append(levels.forecast(bench, model, repeat, overheads))
         figures = {**levels.middle(measured), "repeats": measured}
         return {**figures, "forecast": levels.middle(expected)} if expected else figures
 
@@ -226,8 +226,8 @@ class Overload:
         return float(runs * options.repeats * each / 60)
 
 
-def _costs(idle: Figures, refusal: Figures) -> Costs:
+def _overheads(idle: Figures, refusal: Figures) -> Overheads:
     """A network that uses all cores loses, to the loop, its even share of what the loop takes."""
     cpu_seconds = refusal["cpu_ms"] / 1000
     device = plan.REFUSAL_SECONDS if math.isnan(cpu_seconds) else cpu_seconds / (os.cpu_count() or 1)
-    return Costs(idle["outside_ms_p50"] / 1000, device)
+    return Overheads(idle["outside_ms_p50"] / 1000, device)

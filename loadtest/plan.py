@@ -104,8 +104,8 @@ def plan(asked: Question, rate: float) -> Planned:
 
 def capacity(asked: Question) -> float:
     """Images a second of one replica whose batches are as large as the target allows."""
-    most = asked.policy.max_batch_size
-    size = max(1, asked.latency.largest_within(asked.policy.latency_target_seconds, most))
+    seconds = asked.policy.latency_target_seconds - asked.costs.outside
+    size = max(1, asked.latency.largest_within(seconds, asked.policy.max_batch_size))
     return size / asked.latency.typical(size)
 
 

@@ -88,3 +88,17 @@ def test_one_image_is_run_even_where_it_takes_longer_than_others_can_bear() -> N
     one = lane()
     one.line.offer(Ticket(0.0, 10.0))
     assert len(one.close_batch(0.0, most_seconds=0.001).tickets) == 1
+
+
+def test_half_the_throughput_is_kept_however_little_others_can_bear() -> None:
+    """30 ms and 1 ms an image: 32 in 62 ms; half of that rate needs 11 in 41."""
+    one: Lane[Ticket] = Lane(BatchPolicy(0.1), learnt(affine(0.030, 0.001)))
+    for _ in range(32):
+        one.line.offer(Ticket(0.0, 10.0))
+    assert len(one.close_batch(0.0, most_seconds=0.001).tickets) == 11
+
+
+def test_half_of_the_target_is_left_for_batches_whatever_answers_take_besides() -> None:
+    one = lane()
+    one.margin.observe(7.0)
+    assert one.margin_seconds == 0.05

@@ -1,12 +1,10 @@
 """What is kept free before a deadline."""
 
-import pytest
-
 from batching.margin import Margin
 
 
 def learnt(*seconds: float) -> Margin:
-    margin = Margin(most_seconds=0.05)
+    margin = Margin()
     for each in seconds:
         margin.observe(each)
     return margin
@@ -26,7 +24,3 @@ def test_what_happens_twice_is() -> None:
 
 def test_what_is_long_past_is_forgotten() -> None:
     assert learnt(0.03, 0.03, *[0.001] * 64).seconds == 0.001
-
-
-def test_it_leaves_time_for_a_batch_whatever_was_seen() -> None:
-    assert learnt(7.0, 7.0).seconds == pytest.approx(0.05)
