@@ -7,7 +7,9 @@ from pathlib import Path
 
 from service.wiring import Service
 
-SAMPLE = Path(__file__).parent.parent / "loadtest" / "samples" / "cat.jpg"
+SAMPLES = Path(__file__).parent.parent / "loadtest" / "samples"
+# A picture for each model to be asked about, and the old route to its answer; a cat for any other.
+ASKED_WITH = {"bottle": ("bottle.jpg", "image", "/classificar"), "cifar10": ("cat.jpg", "file", "/predict")}
 
 
 def greeting(service: Service, url: str, generated_token: str | None) -> str:
@@ -22,11 +24,11 @@ def greeting(service: Service, url: str, generated_token: str | None) -> str:
     if generated_token is not None:
         lines.append(f"admin token, for this run: {generated_token}")
     key = ' -H "X-API-Key: $KEY"' if service.settings.api_keys_file else ""
-    sample = shlex.quote(str(SAMPLE))
     lines.append("ask it:")
-    lines += [
-        f"  curl{key} --data-binary @{sample} {url}/v1/models/{name}/predict" for name in service.models
-    ]
-    if "cifar10" in service.models:
-        lines.append(f"  curl{key} -F file=@{sample} {url}/predict")
+    for name in service.models:
+        picture, field, old_route = ASKED_WITH.get(name, ("cat.jpg", "", ""))
+        sample = shlex.quote(str(SAMPLES / picture))
+        lines.append(f"  curl{key} --data-binary @{sample} {url}/v1/models/{name}/predict")
+        if old_route:
+            lines.append(f"  curl{key} -F {field}=@{sample} {url}{old_route}")
     return "\n".join([*lines, f"  {url}/docs in a browser"])

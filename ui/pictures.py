@@ -72,5 +72,5 @@ def _thumbnail(content: bytes) -> bytes | None:
 
 def samples() -> dict[str, Path]:
     """Name -> file, of those that are there."""
-    files = {name: SAMPLES / f"{name}.jpg" for name in ("cat", "coffee", "rocket")}
+    files = {name: SAMPLES / f"{name}.jpg" for name in ("cat", "coffee", "rocket", "bottle")}
     return {name: path for name, path in files.items() if path.is_file()}

@@ -67,4 +67,4 @@ def test_a_picture_is_read_and_hashed_once_until_it_is_gone() -> None:
 
 
 def test_a_checkout_has_samples() -> None:
-    assert set(samples()) == {"cat", "coffee", "rocket"}
+    assert set(samples()) == {"bottle", "cat", "coffee", "rocket"}
