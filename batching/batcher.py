@@ -111,11 +111,6 @@ class Batcher(Generic[Item, Answer]):
         return self._lane.latency
 
     @property
-    def margin_seconds(self) -> float:
-        """What has been learnt of an answer's way to the loop and out of it."""
-        return self._lane.margin_seconds
-
-    @property
     def waiting(self) -> int:
         """Requests in the line."""
         return len(self._lane.line)

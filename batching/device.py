@@ -14,7 +14,7 @@ from batching.policy import CloseReason
 from batching.schedule import DeviceSchedule, Running
 
 Work = Callable[[], Any]
-Done = Callable[[Any, float], None]  # the outcome, and when it was there
+Done = Callable[[Any], None]
 
 
 class LaneOwner(Protocol):
@@ -85,7 +85,7 @@ class Device:
             work()
             return time.perf_counter() - started
 
-        def done(outcome: Any, ended: float) -> None:  # noqa: ARG001
+        def done(outcome: Any) -> None:
             if not measured.cancelled():
                 measured.set_result(outcome)
 
@@ -116,12 +116,7 @@ class Device:
                 owner.launched(tickets, closed.reason, now)
 
     def _finish(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        owner: LaneOwner,
-        tickets: list[Any],
-        outcome: Any,
-        ended: float,
+        self, loop: asyncio.AbstractEventLoop, owner: LaneOwner, tickets: list[Any], outcome: Any
     ) -> None:
         now = time.monotonic()
         running = self.schedule.finish(now, learn=not isinstance(outcome, BaseException))
@@ -129,11 +124,6 @@ class Device:
             self._dispatch(loop)
         finally:
             owner.settle(tickets, outcome, running, now)
-            # Runs when those who were answered have run: as far as it goes, their responses are written.
-            loop.call_soon(self._written, ended)
-
-    def _written(self, ended: float) -> None:
-        self.schedule.margin.observe(time.monotonic() - ended)
 
     def _run_jobs(self) -> None:
         """The engine thread. Whatever a batch raises is an outcome like any other: the thread lives on."""
@@ -146,5 +136,5 @@ class Device:
                 outcome = error
             self._busy_since = None
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(done, outcome, time.monotonic())
+                loop.call_soon_threadsafe(done, outcome)
             del job, loop, work, done, outcome  # an idle thread keeps no batch in memory

@@ -5,11 +5,8 @@ from math import inf
 from typing import Generic
 
 from batching.latency import LatencyModel
-from batching.margin import Margin
 from batching.policy import Ahead, BatchPolicy, CloseReason, RefusalReason
 from batching.waiting import AnyTicket, WaitingLine
-
-_LARGEST_MARGIN = 0.5  # of the target: with no time left for a batch, nothing new would be learnt
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +28,15 @@ class ClosedBatch(Generic[AnyTicket]):
 class Lane(Generic[AnyTicket]):
     """Applies the policy to the line."""
 
-    __slots__ = ("asked_at", "draining", "last_size", "latency", "line", "margin", "policy")
+    __slots__ = ("asked_at", "draining", "last_size", "latency", "line", "policy")
 
     def __init__(self, policy: BatchPolicy, latency: LatencyModel) -> None:
         self.policy = policy
         self.latency = latency
-        self.margin = Margin()  # a device's own takes its place
         self.line: WaitingLine[AnyTicket] = WaitingLine()
         self.draining = False
         self.last_size = 1
         self.asked_at = -inf  # when a request for this model came last
-
-    @property
-    def margin_seconds(self) -> float:
-        """What is kept free before each deadline."""
-        return min(self.margin.seconds, _LARGEST_MARGIN * self.policy.latency_target_seconds)
 
     def next_batch_seconds(self, most_seconds: float = inf) -> float:
         """How long the device will be with this model when its turn comes; 0 if nobody waits.
@@ -77,18 +68,15 @@ class Lane(Generic[AnyTicket]):
             return Refusal(RefusalReason.EXPIRED, 0.0)
         waiting, before = len(self.line), self.line.ahead_of(deadline)
         ahead = Ahead(before + count - 1, device_seconds, turn_seconds, first_turn_seconds, self.last_size)
-        done_after = self.policy.done_after(ahead, self.latency, self._worth(most_seconds))
-        late_seconds = now + done_after + self.margin_seconds - deadline
+        late_seconds = now + self.policy.done_after(ahead, self.latency, most_seconds) - deadline
         if waiting + count > self.policy.max_waiting:
             return Refusal(RefusalReason.FULL, max(late_seconds, device_seconds))
         if late_seconds <= 0:
             return None
         if before or device_seconds or first_turn_seconds:
             return Refusal(RefusalReason.DEADLINE, late_seconds)
-        # Several that are too many for their time even now: to come back later would not help. The margin
-        # does not count here: learnt from batches alone, it would, once large, turn them away for ever.
-        too_many = count > 1 and now + self.policy.done_after(ahead, self.latency, most_seconds) > deadline
-        return Refusal(RefusalReason.EXPIRED, 0.0) if too_many else None
+        # Several that are too many for their time even now: to come back later would not help.
+        return Refusal(RefusalReason.EXPIRED, 0.0) if count > 1 else None
 
     def close_batch(self, now: float, most_seconds: float = inf) -> ClosedBatch[AnyTicket]:
         """Take the next batch out of the line; empty if all who waited had expired.
@@ -101,21 +89,12 @@ class Lane(Generic[AnyTicket]):
             return ClosedBatch([], CloseReason.DEVICE_FREE, expired, [])
         largest = self._largest(most_seconds)
         tickets = self.line.take(largest)
-        start, size = self.policy.next_batch(
-            [ticket.deadline for ticket in tickets],
-            waiting,
-            self.latency,
-            now + self.margin_seconds,
-            self._worth(most_seconds),
-        )
+        deadlines = [ticket.deadline for ticket in tickets]
+        start, size = self.policy.next_batch(deadlines, waiting, self.latency, now, most_seconds)
         for ticket in tickets[start + size :]:
             self.line.put_back(ticket)
         reason = self._reason(size, waiting - start, largest)
         return ClosedBatch(tickets[start : start + size], reason, expired, tickets[:start])
-
-    def _worth(self, most_seconds: float) -> float:
-        """How long a batch may take so that it can be on time at all, and is fair to others."""
-        return min(most_seconds, self.policy.latency_target_seconds - self.margin_seconds)
 
     def _largest(self, most_seconds: float) -> int:
         if most_seconds == inf:

@@ -5,7 +5,6 @@ from math import inf
 from typing import Generic
 
 from batching.lane import ClosedBatch, Lane, Refusal
-from batching.margin import Margin
 from batching.waiting import AnyTicket
 
 _LATELY_SECONDS = 10.0  # a model not asked for in this time does not make others' batches smaller
@@ -32,13 +31,11 @@ class DeviceSchedule(Generic[AnyTicket]):
 
     def __init__(self) -> None:
         self.running: Running[AnyTicket] | None = None
-        self.margin = Margin()  # of the loop that all lanes share
         self._lanes: list[Lane[AnyTicket]] = []
         self._had_turn: set[Lane[AnyTicket]] = set()
         self._last: Lane[AnyTicket] | None = None
 
     def add(self, lane: Lane[AnyTicket]) -> None:
-        lane.margin = self.margin
         self._lanes.append(lane)
 
     def remove(self, lane: Lane[AnyTicket]) -> None:

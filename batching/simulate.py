@@ -69,7 +69,7 @@ class Forecast:
 class Costs:
     """What requests take besides the line and the batches; seconds.
 
-    outside: of each answer: transfer, decoding, HTTP. The simulated server knows it, as its margin.
+    outside: of each answer: transfer, decoding, HTTP. The simulated server knows, and keeps it free.
     refusal: of the device, for each request turned away: the event loop shares the processor with it. A batch
         takes at most twice as long for them: the loop has one processor, the device at least another.
     """
@@ -118,7 +118,6 @@ class PolicyReplica:
         self._schedule: DeviceSchedule[Ticket] = DeviceSchedule()
         for lane in self._lanes:
             self._schedule.add(lane)
-        self._schedule.margin.observe(costs.outside)
         self._turn = cycle(self._lanes)
         self._batch: list[Ticket] = []
         self._done_by = inf  # the running batch, however much the loop takes from it
@@ -127,7 +126,7 @@ class PolicyReplica:
         lane, forecast = next(self._turn), self._forecast
         line = lane.line
         forecast.expired += len(line.expire(now))
-        deadline = self._policy.deadline(now)
+        deadline = self._policy.deadline(now) - self._costs.outside
         if self._schedule.refusal(lane, deadline, now=now):
             forecast.refused += 1
             self.wake_at = min(self.wake_at + self._costs.refusal, self._done_by)

@@ -13,11 +13,7 @@ from loadtest.errors import NoServer
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A served model.
-
-    latency: the learnt curve: (batch size, typical seconds, p99 seconds). margin_seconds: what an answer
-    takes besides, as the service has learnt it.
-    """
+    """A served model. ``latency`` is the learnt curve: (batch size, typical seconds, p99 seconds)."""
 
     name: str
     version: str
@@ -26,7 +22,6 @@ class Described:
     max_batch_size: int
     max_waiting: int
     latency: tuple[tuple[int, float, float], ...]
-    margin_seconds: float
 
 
 def describe(url: str, model: str) -> Described:
@@ -41,7 +36,6 @@ def describe(url: str, model: str) -> Described:
             document["max_batch_size"],
             document["max_waiting"],
             tuple((row["size"], row["typical_seconds"], row["p99_seconds"]) for row in document["latency"]),
-            document["margin_seconds"],
         )
     except (KeyError, TypeError) as error:
         raise NoServer(f"{url}: what it says of {model!r} is not understood: {error}") from error

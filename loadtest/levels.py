@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -82,22 +82,13 @@ def _recovery(bench: Bench, rows: Rows) -> float:
     return recovery_seconds(rows, end, end + bench.calm_seconds, normal)
 
 
-class Overheads(NamedTuple):
-    """What was measured before: of an answer in calm, outside line and batch; of a refusal, device time."""
+def forecast(bench: Bench, model: Described, repeat: Repeat, outside_seconds: float) -> Figures:
+    """The policy that serves, simulated with these very arrivals and the curve that has been learnt.
 
-    outside_seconds: float
-    refusal_seconds: float
-
-
-def forecast(bench: Bench, model: Described, repeat: Repeat, overheads: Overheads) -> Figures:
-    """The policy that serves, simulated with these very arrivals and the curve that has been learnt."""
+    outside_seconds: what an answer takes outside the line and its batch, as measured in calm.
+    """
     times = (bench.loaded(repeat.rows).scheduled - bench.calm_seconds).tolist()
-    asked = plan.question(
-        model,
-        lambda _: times,
-        outside_seconds=overheads.outside_seconds,
-        refusal_seconds=overheads.refusal_seconds,
-    )
+    asked = plan.question(model, lambda _: times, outside_seconds=outside_seconds)
     expected = plan.forecast(asked, len(times) / bench.seconds)
     latencies = np.array(expected.latencies)
     return {

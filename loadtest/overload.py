@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import math
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from typing import Any
 from loadtest import analysis, capacity, levels, loads, overload_tables, plan, sideshows, traffic
 from loadtest.described import Described, describe
 from loadtest.images import load_images
-from loadtest.levels import Bench, Figures, Overheads
+from loadtest.levels import Bench, Figures
 from loadtest.measuring import address, measure, say
 from loadtest.results import without_nan
 from loadtest.schedules import Arrivals, Phase
@@ -132,17 +131,16 @@ class Overload:
         goodput = self.options.capacity or capacity.best(probes)
         bench = self._bench(goodput)
         say(f"capacity {goodput:.4g}/s; about {self._minutes():.0f} minutes to go")
-        turned_down = sideshows.refusal(bench, self.target)
         document = {
             **self._head(),
             "idle": idle,
             "capacity": {"goodput_per_second": goodput, "probes": probes},
-            "refusal": turned_down,
+            "refusal": sideshows.refusal(bench, self.target),
             "levels": [],
             "tight": [],
             "flood": {},
         }
-        for row in self._levels(bench, _overheads(idle, turned_down)):
+        for row in self._levels(bench, idle["outside_ms_p50"] / 1000):
             document["levels"].append(row)
             yield document
         if self.options.tight:
@@ -188,11 +186,11 @@ class Overload:
 
         return capacity.search(probe, 0.5 * plan.capacity(plan.question(model, lambda _: [])))
 
-    def _levels(self, bench: Bench, overheads: Overheads | None) -> Iterator[Figures]:
+    def _levels(self, bench: Bench, outside_seconds: float | None) -> Iterator[Figures]:
         for level in self.options.levels:
-            yield self._level(bench, level, overheads)
+            yield self._level(bench, level, outside_seconds)
 
-    def _level(self, bench: Bench, level: float, overheads: Overheads | None) -> Figures:
+    def _level(self, bench: Bench, level: float, outside_seconds: float | None) -> Figures:
         measured, expected = [], []
         for seed in range(self.options.repeats):
             rate = level * bench.capacity
@@ -201,9 +199,9 @@ class Overload:
             )
             repeat = bench.measure(level, seed)
             measured.append(levels.figures(bench, level, repeat))
-            if overheads is not None:
+            if outside_seconds is not None:
                 model = describe(self.url, self.options.model)
-                expected.append(levels.forecast(bench, model, repeat, overheads))
+                expected.append(levels.forecast(bench, model, repeat, outside_seconds))
         figures = {**levels.middle(measured), "repeats": measured}
         return {**figures, "forecast": levels.middle(expected)} if expected else figures
 
@@ -224,10 +222,3 @@ class Overload:
         tight = len(set(TIGHT_LEVELS) & set(options.levels)) if options.tight else 0
         runs = len(options.levels) * (2 if options.beside else 1) + tight + (2 if options.flood else 0)
         return float(runs * options.repeats * each / 60)
-
-
-def _overheads(idle: Figures, refusal: Figures) -> Overheads:
-    """A network that uses all cores loses, to the loop, its even share of what the loop takes."""
-    cpu_seconds = refusal["cpu_ms"] / 1000
-    device = plan.REFUSAL_SECONDS if math.isnan(cpu_seconds) else cpu_seconds / (os.cpu_count() or 1)
-    return Overheads(idle["outside_ms_p50"] / 1000, device)

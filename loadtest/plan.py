@@ -23,6 +23,8 @@ from loadtest.errors import BadArrivals
 from loadtest.page import Figure
 
 ON_TIME_SHARE = 0.99  # of all requests, for a number of replicas to be enough
+# What a service says nothing of, as it was measured on two cores.
+OUTSIDE_SECONDS = 0.002  # of an answer: transfer, decoding, HTTP
 REFUSAL_SECONDS = 0.00012  # of the device: 0.25 ms on one of two cores, which it needs itself
 
 Arrivals = Callable[[float], Sequence[float]]  # requests a second -> ascending seconds
@@ -55,14 +57,14 @@ def question(
     arrivals: Arrivals,
     *,
     target_seconds: float | None = None,
-    outside_seconds: float | None = None,
+    outside_seconds: float = OUTSIDE_SECONDS,
     refusal_seconds: float = REFUSAL_SECONDS,
     routing: Routing = Routing.RANDOM,
     replicas: tuple[int, int] = (1, 1000),
 ) -> Question:
     """About the model that a service described.
 
-    ``outside_seconds``: what an answer takes besides line and batch; what the service says if left out.
+    ``outside_seconds``: what an answer takes besides line and batch.
     ``refusal_seconds``: of the device, to turn one away.
     """
     policy = BatchPolicy(
@@ -71,8 +73,7 @@ def question(
         max_waiting=model.max_waiting,
     )
     latency = LatencyModel.from_curve(LatencyPoint(*point) for point in model.latency)
-    outside = model.margin_seconds if outside_seconds is None else outside_seconds
-    costs = Costs(outside, refusal_seconds)
+    costs = Costs(outside_seconds, refusal_seconds)
     return Question(policy, latency, costs, arrivals, routing, replicas)
 
 

@@ -34,7 +34,6 @@ _MODEL = {
     "max_batch_size": 32,
     "max_waiting": 1024,
     "latency": [{"size": 1, "typical_seconds": 0.002, "p99_seconds": 0.004}],
-    "margin_seconds": 0.001,
     "calibration": {"temperature": 1.1, "uncertain_below": 0.6},
     "metrics": {"accuracy": 0.9},
     "training": {"seed": 1},
@@ -114,7 +113,6 @@ class ModelPayload(BaseModel):
     max_batch_size: int
     max_waiting: int
     latency: list[LatencyPayload] = Field(description="seconds of a batch, as learnt so far")
-    margin_seconds: float = Field(description="what an answer takes besides line and batch (p99), as learnt")
     calibration: dict[str, Any]
     metrics: dict[str, Any] = Field(description="measured after training, on the stored weights")
     training: dict[str, Any]
@@ -147,9 +145,7 @@ def prediction_payload(prediction: Prediction, classes: tuple[str, ...], top_k: 
     }
 
 
-def model_payload(
-    predictor: Predictor, policy: BatchPolicy, latency: Iterable[LatencyPoint], margin_seconds: float
-) -> ModelPayload:
+def model_payload(predictor: Predictor, policy: BatchPolicy, latency: Iterable[LatencyPoint]) -> ModelPayload:
     """What `GET /v1/models/{model}` answers."""
     manifest = predictor.manifest
     return ModelPayload(
@@ -167,7 +163,6 @@ def model_payload(
             LatencyPayload(size=point.size, typical_seconds=point.typical, p99_seconds=point.p99)
             for point in latency
         ],
-        margin_seconds=margin_seconds,
         calibration=predictor.calibration.model_dump(),
         metrics=manifest.metrics,
         training=manifest.training,

@@ -142,7 +142,7 @@ def _top_k(request: Request) -> int:
 
 
 def _describe(model: ServedModel) -> ModelPayload:
-    return model_payload(model.predictor, model.policy, model.latency_curve(), model.batcher.margin_seconds)
+    return model_payload(model.predictor, model.policy, model.latency_curve())
 
 
 def _answer(served: ServedModel, classified: Classified, top_k: int) -> Response:

@@ -321,14 +321,6 @@ class TestCallersWhoLeave:
         assert not any(image() for image in images)
 
 
-async def test_what_an_answer_takes_besides_its_batch_is_learnt(make: Make) -> None:
-    batcher = make(double)
-    assert batcher.margin_seconds == 0.0
-    await batcher.submit(1)
-    await asyncio.sleep(0)  # the answers of the batch are written before it is looked at
-    assert batcher.margin_seconds > 0.0
-
-
 class TestDeadlines:
     async def test_a_request_that_expires_in_the_line_is_not_served(
         self, make: Make, held: HeldModel, recorder: Recorder

@@ -1,7 +1,5 @@
 """What a lane refuses, with what it says about coming back."""
 
-import pytest
-
 from batching.lane import Lane, Refusal
 from batching.policy import BatchPolicy, CloseReason, RefusalReason
 from batching.waiting import Ticket
@@ -42,39 +40,6 @@ def test_one_with_nothing_ahead_of_it_is_taken_whatever_the_prediction() -> None
     )
 
 
-def test_what_answers_take_besides_is_kept_free_before_a_deadline() -> None:
-    """10 ms for a batch of one: a request behind a device busy for 80 is on time, but for its way out."""
-    one = lane()
-    assert (
-        one.refusal(0.1, now=0.0, device_seconds=0.08, turn_seconds=0.0, first_turn_seconds=0.0, count=1)
-        is None
-    )
-    one.margin.observe(0.02)
-    refused = one.refusal(
-        0.1, now=0.0, device_seconds=0.08, turn_seconds=0.0, first_turn_seconds=0.0, count=1
-    )
-    assert refused is not None
-    assert refused.retry_after_seconds == pytest.approx(0.01)
-
-
-def test_a_margin_learnt_in_a_pause_turns_nobody_away_for_ever() -> None:
-    """Nothing else runs, from which a smaller one could be learnt."""
-    one = lane()
-    one.margin.observe(0.08)
-    assert (
-        one.refusal(0.1, now=0.0, device_seconds=0.0, turn_seconds=0.0, first_turn_seconds=0.0, count=8)
-        is None
-    )
-
-
-def test_a_batch_is_formed_so_that_its_answers_are_out_in_time() -> None:
-    one = lane()
-    one.margin.observe(0.03)
-    for _ in range(10):
-        one.line.offer(Ticket(0.0, 0.1))
-    assert len(one.close_batch(0.0).tickets) == 7
-
-
 def test_a_batch_keeps_the_device_no_longer_than_others_can_bear() -> None:
     one = lane()
     for _ in range(10):
@@ -96,9 +61,3 @@ def test_half_the_throughput_is_kept_however_little_others_can_bear() -> None:
     for _ in range(32):
         one.line.offer(Ticket(0.0, 10.0))
     assert len(one.close_batch(0.0, most_seconds=0.001).tickets) == 11
-
-
-def test_half_of_the_target_is_left_for_batches_whatever_answers_take_besides() -> None:
-    one = lane()
-    one.margin.observe(7.0)
-    assert one.margin_seconds == 0.05

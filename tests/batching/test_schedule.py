@@ -27,11 +27,6 @@ def model(
 
 
 class TestAdmission:
-    def test_what_answers_take_besides_is_learnt_for_all_models_of_a_device(self) -> None:
-        one, other = model(target=0.1), model(target=1.0)
-        World(one, other).schedule.margin.observe(0.02)
-        assert one.lane.margin_seconds == other.lane.margin_seconds == 0.02
-
     def test_an_idle_device_takes_anybody_whatever_it_expects(self) -> None:
         slow = model(target=0.001)
         world = World(slow)

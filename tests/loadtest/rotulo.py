@@ -27,7 +27,6 @@ def description(name: str) -> dict[str, object]:
         "latency": [
             {"size": n, "typical_seconds": t * factor, "p99_seconds": p * factor} for n, t, p in CURVE
         ],
-        "margin_seconds": 0.001,
     }
 
 

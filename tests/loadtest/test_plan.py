@@ -26,7 +26,7 @@ from tests.loadtest.fakes import Received, Reply, fake_server
 
 # 4 ms and 1 ms an image: at most 32 / 36 ms = 889 images/s.
 CURVE = tuple((size, 0.004 + 0.001 * size, 0.004 + 0.001 * size) for size in (1, 2, 4, 8, 16, 32))
-MODEL = Described("cifar10", "7", "torch cpu fp32", 0.1, 32, 1024, CURVE, 0.002)
+MODEL = Described("cifar10", "7", "torch cpu fp32", 0.1, 32, 1024, CURVE)
 DOCUMENT = {
     "name": "cifar10",
     "version": "7",
@@ -35,7 +35,6 @@ DOCUMENT = {
     "max_batch_size": 32,
     "max_waiting": 1024,
     "latency": [{"size": n, "typical_seconds": t, "p99_seconds": p} for n, t, p in CURVE],
-    "margin_seconds": 0.002,
 }
 
 
