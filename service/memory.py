@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import sys
 
-_M_MMAP_THRESHOLD = -3  # from glibc's malloc.h
-_THRESHOLD_BYTES = 4 * 2**20  # above the activations of a batch, below the pixels of a large image
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
+_LARGE_BYTES = 12 * 2**20  # above the activations of a batch of small images, below a large one's pixels
+_KEPT_BYTES = 2 * _LARGE_BYTES  # free memory at a heap's end; as much as glibc would choose with it
 
 
 def give_back_large_blocks() -> None:
@@ -14,8 +15,12 @@ def give_back_large_blocks() -> None:
 
     glibc raises the threshold by itself to what was freed last, up to 32 MB. Pillow's blocks of 16 MB then
     come from the heaps of the decoding threads, and stay: 104 MB after six images of 9 million pixels.
+    A threshold that is set stops glibc from raising the other one as well, 128 KB, above which it gives back
+    the end of a heap: each batch then had its activations mapped anew, which cost the torch engine a third
+    of its throughput (670 requests/s for 1,000).
     Elsewhere than on glibc, nothing changes.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _THRESHOLD_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
