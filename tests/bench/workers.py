@@ -19,7 +19,7 @@ from loadtest.serving import serving
 from models import catalog
 from tests.bench import closed_loop
 from tests.bench.__main__ import header
-from tests.bench.over_http import PATIENT, Target
+from tests.bench.over_http import PATIENT, Target, cells
 
 _COLUMNS = ("requests/s", "p50 ms", "p99 ms", "not 200", "mean batch", "memory MB")
 
@@ -61,15 +61,7 @@ def _measured(target: Target, options: argparse.Namespace) -> str:
     before = target.batches()
     answers = closed_loop.run(target.url + target.path, target.sent, options.connections, options.seconds)
     images, batches = (after - was for after, was in zip(target.batches(), before, strict=True))
-    figures = (
-        f"{answers.answered / answers.seconds:,.0f}",
-        f"{answers.p50_ms:.2f}",
-        f"{answers.p99_ms:.2f}",
-        f"{answers.failed}",
-        f"{images / batches:.1f}" if batches else "",
-        f"{_resident_bytes(target.process) / 1e6:.0f}",
-    )
-    return "".join(f" {figure} |" for figure in figures)
+    return cells(answers, images, batches) + f" {_resident_bytes(target.process) / 1e6:.0f} |"
 
 
 def _resident_bytes(process: psutil.Process) -> float:

@@ -18,19 +18,18 @@ from train.publish import Publication
 from train.recipe import RECIPES, at_size
 
 
+def two_processes(data: Path, root: Path, options: list[str]) -> list[str]:
+    """The command that trains on `data` with everything it writes under `root`."""
+    places = {"--output": "run", "--models-dir": "models", "--cache": "cache"}
+    written = [word for option, name in places.items() for word in (option, str(root / name))]
+    command = ["-m", "train", "scratch", "--data", str(data), *options, *written]
+    return [*LAUNCHER, "--standalone", "--nproc-per-node", "2", *command]
+
+
 def test_two_processes_train_one_model(make_folder: FolderMaker, tmp_path: Path) -> None:
     data = make_folder(12, sides=("train", "test"))
     short = ["--epochs", "4", "--batch-size", "8", "--size", "8", "--name", "colours"]
-    places = [
-        "--output",
-        tmp_path / "run",
-        "--models-dir",
-        tmp_path / "models",
-        "--cache",
-        tmp_path / "cache",
-    ]
-    command = ["-m", "train", "scratch", "--data", str(data), *short, *map(str, places)]
-    with start([*LAUNCHER, "--standalone", "--nproc-per-node", "2", *command]) as running:
+    with start(two_processes(data, tmp_path, short)) as running:
         _, said = running.communicate()
     assert running.returncode == 0, said
     assert said.count("epoch 4:") == 1  # one voice
@@ -41,16 +40,7 @@ def test_two_processes_train_one_model(make_folder: FolderMaker, tmp_path: Path)
 
 def test_a_scheduler_that_stops_torchrun_loses_no_step(folder: Path, tmp_path: Path) -> None:
     short = ["--epochs", "10000", "--batch-size", "8", "--size", "8", "--save-every-s", "1000000"]
-    places = [
-        "--output",
-        tmp_path / "run",
-        "--models-dir",
-        tmp_path / "models",
-        "--cache",
-        tmp_path / "cache",
-    ]
-    command = ["-m", "train", "scratch", "--data", str(folder), *short, *map(str, places)]
-    with start([*LAUNCHER, "--standalone", "--nproc-per-node", "2", *command]) as running:
+    with start(two_processes(folder, tmp_path, short)) as running:
         assert running.stderr
         assert any("epoch 1:" in line for line in running.stderr)
         running.terminate()  # torchrun alone, which passes it on
