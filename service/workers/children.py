@@ -15,6 +15,7 @@ from service.workers.link import Link, LinkClosed
 from service.workers.task import Task
 
 ALIVE_SECONDS = 2.0  # from a sign of life to the next question
+START_SECONDS = 600.0  # for one that starts in another's place: a large model on a slow disk takes minutes
 
 Answer = Callable[["Child", str, Any], Awaitable[Any]]
 
@@ -40,22 +41,20 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._killed = False
         self._silent_seconds = 0.0
+        self._late = False
 
     @property
     def ready(self) -> bool:
         return self.ready_at < math.inf
 
-    async def run(self, ours: socket.socket) -> int:
+    async def run(self) -> int:
         """Start it, and wait for its end: its exit code, or a signal's number below 0."""
-        self.link = Link(ours, lambda what, value: self._answer(self, what, value))
-        until_gone = await self.link.open()
         try:
-            process = self._process = await self._started()
-        except OSError as error:  # no memory, say, or too many processes
+            process, until_gone = await self._started()
+        except OSError as error:  # no memory, say, too many processes, or no descriptor left
             self.failure = str(error)
             return 1
-        finally:
-            socket.close(self.task.link)
+        self._process = process
         try:
             if self._killed:
                 process.kill()
@@ -66,23 +65,33 @@ class Child:
             await process.wait()
         return code
 
-    async def _started(self) -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "service.workers.worker"),
-            stdin=asyncio.subprocess.PIPE,
-            pass_fds=(self.task.link,),
-            process_group=0,  # Ctrl-C is for the supervisor, which tells the workers
-        )
+    async def _started(self) -> tuple[asyncio.subprocess.Process, asyncio.Task[None]]:
+        ours, theirs = socket.socketpair()
+        self.link = Link(ours, lambda what, value: self._answer(self, what, value))
+        with theirs:
+            until_gone = await self.link.open()
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "service.workers.worker", str(theirs.fileno())),
+                stdin=asyncio.subprocess.PIPE,
+                pass_fds=(theirs.fileno(),),
+                process_group=0,  # Ctrl-C is for the supervisor, which tells the workers
+            )
         if process.stdin is not None:  # it is a pipe
             process.stdin.write(self.task.to_json())
             process.stdin.close()
-        return process
+        return process, until_gone
 
     def kill(self) -> None:
         """At once, or as soon as it has started. It may have ended."""
         self._killed = True
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
+
+    def kill_unless_ready(self) -> None:
+        """For its place would stay empty for as long as it hangs in its start."""
+        if not self.ready:
+            self._late = True
+            self.kill()
 
     async def watch(self, seconds: float) -> None:
         """Kill it when its event loop answers nothing for so long: its callers wait, and so do activations.
@@ -113,5 +122,7 @@ class Child:
             return f"cannot start: {self.failure}"
         if self._silent_seconds:
             return f"stood still for {self._silent_seconds:g} s and was killed"
+        if self._late:
+            return f"was not ready within {START_SECONDS:g} s and was killed"
         how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         return how if self.ready else f"{how} before it was ready"

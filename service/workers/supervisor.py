@@ -16,7 +16,7 @@ from service.leaving import leave
 from service.metrics import WorkerMetrics
 from service.settings import Settings
 from service.workers.activation import Activations
-from service.workers.children import Child
+from service.workers.children import START_SECONDS, Child
 from service.workers.link import LinkClosed, Refused
 from service.workers.restarts import Restarts
 from service.workers.task import Answering, Task
@@ -98,19 +98,19 @@ class Supervisor:
                 return 0
 
     async def _one(self, number: int) -> tuple[Child, int]:
-        ours, theirs = socket.socketpair()
         task = Task(
             number=number,
             workers=self._settings.workers,
             arguments=self._arguments,
             port=self._port,
-            link=theirs.detach(),
             generated_token=self._token,
             versions=self._activations.versions,
         )
         child = self._children[number] = Child(task, self._answer)
+        if self._all_ready.is_set():
+            asyncio.get_running_loop().call_later(START_SECONDS, child.kill_unless_ready)
         try:
-            return child, await child.run(ours)
+            return child, await child.run()
         finally:
             self._totals.ended(number)
             del self._children[number]

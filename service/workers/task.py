@@ -17,7 +17,7 @@ class Answering:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """`number` is from 1 to `workers`; `link` is a descriptor that it inherits.
+    """`number` is from 1 to `workers`.
 
     `arguments` are the service's own, `port` what it listens on even where they leave it open;
     `generated_token` is the run's admin token where none is set.
@@ -27,7 +27,6 @@ class Task:
     workers: int
     arguments: list[str]
     port: int
-    link: int
     generated_token: str | None
     versions: dict[str, Answering]
 

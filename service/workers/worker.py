@@ -1,4 +1,7 @@
-"""`python -m service.workers.worker`, which only the supervisor starts: the service, as one of several."""
+"""`python -m service.workers.worker LINK`, which only the supervisor starts: the service, as one of several.
+
+LINK is the descriptor of its end of a link, which it inherits.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ from service.workers.totals import report
 logger = logging.getLogger("rotulo")
 
 
-def main() -> int:
+def main(link: int) -> int:
     """Returns the exit code, as `service.__main__.main`; the supervisor is told of a failure, and says it."""
     leave_at_signals()
     told = sys.stdin.buffer.read()
@@ -41,7 +44,7 @@ def main() -> int:
         leave(1, "the supervisor is gone")
     task = Task.from_json(told)
     leave_as(task.number)
-    end = socket.socket(fileno=task.link)
+    end = socket.socket(fileno=link)
     end.set_inheritable(False)
     last_words = end.dup()
     try:
@@ -160,4 +163,4 @@ class Worker(Server):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(int(sys.argv[1])))

@@ -19,6 +19,7 @@ from tests.deploy.exposed import DEPLOY, ROOT
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+INSTALLED: list[str] = PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]
 DOCKERFILES = ["Dockerfile", "Dockerfile.cuda"]
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
 KNOWN = {PREFIX + name.upper() for name in Settings.model_fields} | {"ROTULO_URL"}  # the page's
@@ -58,12 +59,20 @@ def test_the_health_check_asks_the_service_with_python(live: Any) -> None:
         assert done.returncode == code, done.stderr
 
 
+def test_every_folder_of_code_but_the_tests_is_installed() -> None:
+    folders = [path.parent.relative_to(ROOT) for path in ROOT.glob("[a-z]*/**/__init__.py")]
+    names = [".".join(folder.parts) for folder in folders]
+    left_out = {name for name in names if not any(fnmatch.fnmatch(name, each) for each in INSTALLED)}
+    assert "service.workers" in names
+    assert {name.split(".")[0] for name in left_out} == {"tests"}
+
+
 def test_the_image_holds_every_package_and_the_extras_that_are_asked_for() -> None:
     let_through = [
         line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")
     ]
-    for package in PROJECT["tool"]["setuptools"]["packages"]:
-        assert any(fnmatch.fnmatch(package.split(".")[0], pattern) for pattern in let_through), package
+    for package in INSTALLED:
+        assert package.rstrip("*") in let_through
     in_comment = re.findall(r'"(\w+)"', re.findall("^# Extras.*", DOCKERFILE, re.MULTILINE)[0])
     by_default = last("Dockerfile", "ARG").partition("=")[2].strip('"').split()
     in_compose = SERVICES["page"]["build"]["args"]["EXTRAS"].split()

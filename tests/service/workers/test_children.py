@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -14,6 +17,9 @@ from service.workers import children
 from service.workers.children import Child
 from service.workers.link import Link, LinkClosed
 from service.workers.task import Task
+
+
+TASK = Task(2, 2, [], 8000, None, {})
 
 
 class FakeLink:
@@ -38,7 +44,7 @@ async def watched(
     monkeypatch: pytest.MonkeyPatch, *outcomes: type[Exception] | None
 ) -> AsyncIterator[tuple[Child, asyncio.subprocess.Process]]:
     monkeypatch.setattr(children, "ALIVE_SECONDS", 0.0)
-    child = Child(Task(2, 2, [], 8000, -1, None, {}), nothing)
+    child = Child(TASK, nothing)
     link = FakeLink(*outcomes)
     child.link = cast(Link, link)
     child._process = process = await asyncio.create_subprocess_exec("sleep", "600")
@@ -65,3 +71,36 @@ async def test_one_that_is_late_once_lives_and_is_watched_until_its_link_is_clos
 ) -> None:
     async with watched(monkeypatch, TimeoutError, None, TimeoutError, None, LinkClosed) as (_, process):
         assert process.returncode is None
+
+
+async def test_one_that_hangs_in_its_start_is_killed_and_that_is_said() -> None:
+    child = Child(TASK, nothing)
+    child._process = process = await asyncio.create_subprocess_exec("sleep", "600")
+    child.kill_unless_ready()
+    code = await process.wait()
+    assert code == -signal.SIGKILL
+    assert child.why_it_ended(code) == "was not ready within 600 s and was killed"
+
+
+async def test_one_that_is_ready_may_take_as_long_as_it_took() -> None:
+    child = Child(TASK, nothing)
+    child._process = process = await asyncio.create_subprocess_exec("sleep", "600")
+    child.ready_at = 0.0
+    child.kill_unless_ready()
+    assert process.returncode is None
+    child.kill()
+    assert await process.wait() == -signal.SIGKILL
+    assert child.why_it_ended(-signal.SIGKILL) == "ended by SIGKILL"
+
+
+async def test_without_a_descriptor_left_it_fails_and_its_place_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_more() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(socket, "socketpair", no_more)
+    child = Child(TASK, nothing)
+    assert await child.run() == 1
+    monkeypatch.undo()
+    assert "Too many open files" in child.why_it_ended(1)

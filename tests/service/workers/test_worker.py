@@ -12,7 +12,7 @@ from service.workers.worker import settings_of
 
 
 def task(*arguments: str, number: int = 1, token: str | None = None) -> Task:
-    return Task(number, 2, list(arguments), 8000, 4, token, {"cifar10": Answering("2", "1")})
+    return Task(number, 2, list(arguments), 8000, token, {"cifar10": Answering("2", "1")})
 
 
 def test_a_task_is_read_as_it_was_written() -> None:
