@@ -18,7 +18,6 @@ from service.workers.children import Child
 from service.workers.link import Link, LinkClosed
 from service.workers.task import Task
 
-
 TASK = Task(2, 2, [], 8000, None, {})
 
 
