@@ -154,7 +154,8 @@ def test_an_answer_that_is_not_given_is_no_row(
         raise RuntimeError("the response cannot be written")
 
     url = SqliteFile(tmp_path / "p.db").url
-    with serve([predictor(), predictor("bottle")], record_url=url) as live:  # no bottle is a class of it
+    models = [predictor(), predictor("bottle")]  # no bottle is a class of it
+    with serve(models, record_url=url, latency_target_ms=60_000) as live:
         assert live.request("POST", "/classificar", *multipart(("image", make_image()))).status == 404
         monkeypatch.setattr(v2_routes, "write_response", broken)
         pixels = {"name": "pixels", "datatype": "UINT8", "shape": [1, 8, 8, 3], "data": [0] * 192}
