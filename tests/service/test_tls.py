@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import socket
 import ssl
-import subprocess
+import warnings
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from service.settings import BadSettings, read_settings
+from tests.certificate import OPENSSL
+from tests.certificate import certificate as make_certificate
 from tests.live import serve
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for localhost that signs itself, and its key."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
+    if OPENSSL is None:
         pytest.skip("openssl, which makes the certificate, is not here")
-    directory = tmp_path_factory.mktemp("tls")
-    chain, key = directory / "chain.pem", directory / "key.pem"
-    new = [
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-    ]
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run([openssl, *new, *names, "-keyout", key, "-out", chain], check=True, capture_output=True)
-    return chain, key
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 def test_a_client_that_trusts_the_certificate_is_answered_over_tls(certificate: tuple[Path, Path]) -> None:
@@ -74,6 +58,25 @@ def test_plain_http_to_the_tls_port_is_closed_without_a_trace_in_the_log(
     ):
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b"200" not in client.recv(65536)
+    assert not [record for record in caplog.records if record.exc_info and record.levelno > logging.DEBUG]
+
+
+def test_a_version_of_tls_that_is_too_old_is_refused_without_a_trace_in_the_log(
+    certificate: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    chain, key = certificate
+    context = ssl.create_default_context(cafile=chain)
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with (
+        caplog.at_level(logging.DEBUG),
+        serve([], ssl_certfile=chain, ssl_keyfile=key) as live,
+        closing(socket.create_connection(("127.0.0.1", live.port), timeout=60)) as plain,
+        pytest.raises(ssl.SSLEOFError),
+    ):
+        context.wrap_socket(plain, server_hostname="localhost")
     assert not [record for record in caplog.records if record.exc_info and record.levelno > logging.DEBUG]
 
 

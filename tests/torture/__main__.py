@@ -1,6 +1,7 @@
 """`python -m tests.torture`: every fault against a real process, and a table of what happened.
 
-Alone: `python -m tests.torture images`, or edge, connections, mutations, signals, resources, soak, control.
+Alone: `python -m tests.torture images`, or edge, connections, tls, mutations, signals, resources, soak or
+control.
 Small, to try: `--count 500 --clients 20 --rounds 1 --minutes 1`.
 """
 
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.torture import connections, control, edge, faults, images, mutations, resources, signals, soak
+from tests.torture import connections, control, edge, faults, images, mutations, resources, signals, soak, tls
 from tests.torture.faults import Attack, Fault, Group, Row, row_of
 from tests.torture.health import warm_up
 from tests.torture.subject import Subject, started
@@ -85,6 +86,7 @@ GROUPS: dict[str, Callable[[argparse.Namespace], Rows]] = {
         *connections.FLAGS,
         rehearsal=connections.idle(10 * given.clients).attack,
     ),
+    "tls": lambda given: _alone(tls.group(max(1, given.clients // 50))),
     "mutations": lambda given: _shared(mutations.group(given.count, given.seed)),
     "signals": lambda given: _alone(signals.group(given.rounds, max(2, given.clients // 10))),
     "resources": lambda given: _alone(resources.group(max(10, given.count // 1000))),

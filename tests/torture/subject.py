@@ -111,7 +111,7 @@ def _read(subject: Subject, listening: threading.Event) -> None:
         raise RuntimeError("stdout is piped")
     for line in subject.process.stdout:
         subject.lines.append(line)
-        if not subject.port and (found := re.search(r"http://127.0.0.1:(\d+)/docs", line)):
+        if not subject.port and (found := re.search(r"https?://127.0.0.1:(\d+)/docs", line)):
             subject.port = int(found[1])
             listening.set()
     listening.set()  # it has ended
