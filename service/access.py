@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from service.asgi import Scope
 from service.errors import KeyRequired, TooManyRequests
 from service.keys import BadKeys, KeyFile
-from service.limits import Scope
 from service.rates import MovingWindows, Rate, peer_name
 from service.settings import BadSettings, Settings
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from service.asgi import Receive
 from service.errors import ClientLeft
-from service.limits import Receive
 
 
 @asynccontextmanager

@@ -12,8 +12,8 @@ from typing import Protocol
 
 from starlette.requests import Request
 
+from service.asgi import App, Message, Receive, Scope, Send
 from service.errors import Draining, ServiceError
-from service.limits import App, Message, Receive, Scope, Send
 from service.problems import flask_error_response, problem_response
 from service.wiring import Service
 

@@ -17,9 +17,9 @@ from typing import Any
 from asgiref.wsgi import WsgiToAsgi, WsgiToAsgiInstance
 from flask import Flask, Request
 
+from service.asgi import Message, Receive, Scope, Send
 from service.blocking import run_blocking, wait
 from service.errors import ClientLeft
-from service.limits import Message, Receive, Scope, Send
 
 WsgiApplication = Callable[..., Iterable[bytes]]
 BodyReader = Callable[[Scope, Receive], AbstractAsyncContextManager[bytes]]

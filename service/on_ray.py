@@ -18,9 +18,9 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from service import logs
 from service.app import create_app
+from service.asgi import App, Message, Receive, Scope, Send
 from service.background import in_thread
 from service.leaving import HANGING, leave
-from service.limits import App, Message, Receive, Scope, Send
 from service.memory import give_back_large_blocks
 from service.peers import OutOfReach
 from service.settings import PREFIX, BadSettings, Settings, read_settings

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
+from service.asgi import Receive, Scope, Send
 from service.budget import budget_of
 from service.disconnect import cancelled_when_client_leaves
 from service.errors import MalformedRequest, problem_body
-from service.limits import Receive, Scope, Send
 from service.payloads import (
     EXAMPLE_IMAGE,
     AnswerPayload,

@@ -8,9 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from models.images import Pixels
+from service.asgi import Scope
 from service.background import in_thread
 from service.errors import RecordOff
-from service.limits import Scope
 from service.metrics import Metrics
 from service.record.line import Line
 from service.record.noted import Noted, RowMaker

@@ -10,9 +10,10 @@ from typing import Any
 import flask
 import pytest
 
+from service.asgi import Message, Receive, Scope
 from service.errors import BodyTooLarge, ClientLeft
 from service.flask_adapter import ConcurrentWsgiToAsgi, FlaskOnTheLoop
-from service.limits import Intake, Message, Receive, Scope
+from service.limits import Intake
 
 CALLERS = 256
 

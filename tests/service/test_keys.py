@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from service.access import access_of
+from service.asgi import Scope
 from service.keys import BadKeys, KeyFile, parse_keys
-from service.limits import Scope
 from service.settings import BadSettings, Settings
 from tests.live import TOKEN, LiveService, multipart, serve
 from tests.service.fakes import PixelEngine, predictor_on

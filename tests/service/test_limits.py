@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from service.asgi import Message, Receive, Scope
 from service.errors import (
     BodyTooLarge,
     ClientLeft,
@@ -14,7 +15,7 @@ from service.errors import (
     SlowClient,
     UnsupportedEncoding,
 )
-from service.limits import Intake, Message, Receive, Scope
+from service.limits import Intake
 
 
 def request(*headers: tuple[bytes, bytes]) -> Scope:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from service.access import Access
+from service.asgi import Scope
 from service.errors import KeyRequired, TooManyRequests
 from service.keys import KeyFile
-from service.limits import Scope
 from service.rates import MovingWindows, Rate, peer_name
 from service.settings import BadSettings, read_settings
 from tests.live import LiveService, serve

@@ -22,7 +22,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from pydantic import HttpUrl
 
 from models.predictor import Predictor
-from service.limits import Scope
+from service.asgi import Scope
 from service.otel import OtelTrace, _signal_url
 from service.settings import BadSettings, Settings, read_settings
 from service.tracing import Trace, trace_of
