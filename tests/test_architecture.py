@@ -71,12 +71,11 @@ def test_ray_is_optional_and_in_one_module() -> None:
 
 
 def test_settings_are_read_in_one_place() -> None:
-    readers = [path.name for path in sources("service") if "environ" in path.read_text()]
-    assert set(readers) <= {
-        "settings.py",
-        "flask_adapter.py",
-        "flask_routes.py",
-    }  # the latter: WSGI's environ
+    folder = ROOT / "service"
+    readers = {
+        path.relative_to(folder).as_posix() for path in sources("service") if "environ" in path.read_text()
+    }
+    assert readers == {"settings.py", "flask_app/adapter.py", "flask_app/routes.py"}  # of the latter: WSGI's
 
 
 def test_no_test_package_is_imported_by_the_product() -> None:

@@ -18,13 +18,14 @@ import numpy as np
 import pytest
 
 from models.predictor import Predictor
-from service import flask_routes, v2_routes
+from service.flask_app import routes as flask_routes
 from service.record import reader
 from service.record.export import COLUMNS
 from service.record.line import Line
 from service.record.noted import Noted
 from service.record.routes import RowPayload
 from service.settings import BadSettings, read_settings
+from service.v2 import routes as v2_routes
 from tests.conftest import CLASSES, ImageMaker, spec
 from tests.live import TOKEN, LiveService, Response, multipart, serve
 from tests.service.databases import RecordDatabase, SqliteFile

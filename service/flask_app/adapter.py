@@ -18,8 +18,8 @@ from asgiref.wsgi import WsgiToAsgi, WsgiToAsgiInstance
 from flask import Flask, Request
 
 from service.asgi import Message, Receive, Scope, Send
-from service.blocking import run_blocking, wait
 from service.errors import ClientLeft
+from service.flask_app.blocking import run_blocking, wait
 
 WsgiApplication = Callable[..., Iterable[bytes]]
 BodyReader = Callable[[Scope, Receive], AbstractAsyncContextManager[bytes]]
@@ -53,7 +53,7 @@ class FlaskOnTheLoop(Flask):
 
 
 class ConcurrentWsgiToAsgi(WsgiToAsgi):
-    """Carries a WSGI application whose views do not block, or block in `service.blocking.wait` alone.
+    """Carries a WSGI application whose views do not block, or block in `blocking.wait` alone.
 
     `read_body` is an async context manager that gives the whole request body; what it raises (a body over
     a limit, a client that left) passes through to the ASGI application outside.

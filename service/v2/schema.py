@@ -8,8 +8,8 @@ from typing import Any, Literal
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from service.payloads import EXAMPLE_IMAGE, example
-from service.v2_responses import OUTPUTS, input_descriptions, output_descriptions
+from service.native.payloads import EXAMPLE_IMAGE, example
+from service.v2.responses import OUTPUTS, input_descriptions, output_descriptions
 
 
 def _version() -> str:

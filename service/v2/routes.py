@@ -20,9 +20,9 @@ from models.images import Pixels
 from service.budget import Budget, budget_of
 from service.disconnect import cancelled_when_client_leaves
 from service.served import Classified, ServedModel
-from service.v2_requests import InferRequest, InputLimits, read_request
-from service.v2_responses import input_descriptions, output_descriptions, output_tensors, write_response
-from service.v2_schema import (
+from service.v2.requests import InferRequest, InputLimits, read_request
+from service.v2.responses import input_descriptions, output_descriptions, output_tensors, write_response
+from service.v2.schema import (
     INFER,
     BinaryOrJson,
     LivePayload,

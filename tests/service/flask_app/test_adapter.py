@@ -12,7 +12,7 @@ import pytest
 
 from service.asgi import Message, Receive, Scope
 from service.errors import BodyTooLarge, ClientLeft
-from service.flask_adapter import ConcurrentWsgiToAsgi, FlaskOnTheLoop
+from service.flask_app.adapter import ConcurrentWsgiToAsgi, FlaskOnTheLoop
 from service.limits import Intake
 
 CALLERS = 256

@@ -16,8 +16,8 @@ from models.images import Preprocessing
 from models.manifest import Calibration, Sequential
 from models.predictor import Prediction, Predictor
 from service.errors import PROBLEMS
-from service.flask_routes import _status
-from service.portuguese import SENTENCES
+from service.flask_app.portuguese import SENTENCES
+from service.flask_app.routes import _status
 from tests.conftest import ImageMaker, png_header, spec
 from tests.live import LiveService, multipart, serve
 from train.publish import to_numpy

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.manifest import Version
 from service.errors import MalformedRequest
-from service.payloads import example
+from service.native.payloads import example
 from service.slots import ModelSlot
 from service.wiring import Service
 

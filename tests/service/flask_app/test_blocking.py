@@ -5,7 +5,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from service.blocking import run_blocking, wait
+from service.flask_app.blocking import run_blocking, wait
 
 
 async def later(value: str) -> str:

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.errors import MalformedRequest
-from service.v2_requests import InferRequest, InputLimits, read_request
+from service.v2.requests import InferRequest, InputLimits, read_request
 
 LIMITS = InputLimits(max_images=3, size=2)
 

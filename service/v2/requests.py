@@ -20,7 +20,7 @@ import numpy as np
 from models.images import Pixels
 from service import strict_json
 from service.errors import MalformedRequest
-from service.v2_responses import LENGTH_BYTES, OUTPUTS
+from service.v2.responses import LENGTH_BYTES, OUTPUTS
 
 # Numbers in JSON are read on the event loop, one object each; a larger tensor belongs in the binary form.
 MAX_JSON_NUMBERS = 500_000

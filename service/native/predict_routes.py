@@ -12,7 +12,7 @@ from service.asgi import Receive, Scope, Send
 from service.budget import budget_of
 from service.disconnect import cancelled_when_client_leaves
 from service.errors import MalformedRequest, problem_body
-from service.payloads import (
+from service.native.payloads import (
     EXAMPLE_IMAGE,
     AnswerPayload,
     AnswersPayload,
@@ -22,8 +22,8 @@ from service.payloads import (
     prediction_payload,
     server_timing,
 )
+from service.native.request_images import images_of
 from service.problems import problem_response
-from service.request_images import images_of
 from service.served import Classified, ServedModel
 from service.slots import ModelSlot
 from service.wiring import Service
