@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from service.contract import describe
-from service.edge import Edge
+from service.edge.middleware import Edge
 from service.errors import PROBLEMS, MalformedRequest
 from service.flask_app.adapter import ConcurrentWsgiToAsgi
 from service.flask_app.routes import FlaskRoute, flask_app

@@ -11,8 +11,8 @@ from fastapi import FastAPI
 
 import batching.errors as queue
 import models.errors as model
-from service.access import PROBES
 from service.budget import MAX_TIMEOUT_MS
+from service.edge.access import PROBES
 from service.errors import (
     COME_BACK,
     PROBLEMS,

@@ -27,7 +27,7 @@ from models.manifest import Manifest
 from models.predictor import Prediction
 from service.asgi import App, Message, Receive, Scope, Send
 from service.background import in_thread
-from service.edge import route_of
+from service.edge.middleware import route_of
 from service.tracing import Trace
 
 _QUIETENED = (

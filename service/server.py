@@ -15,7 +15,7 @@ from types import FrameType
 import uvicorn
 
 from service.app import create_app
-from service.guarded_protocol import ConnectionLimits, guarded
+from service.edge.guarded_protocol import ConnectionLimits, guarded
 from service.leaving import HANGING, leave, leave_at_signal
 from service.listening import url_of
 from service.wiring import Service

@@ -11,9 +11,9 @@ from werkzeug.exceptions import HTTPException
 from models.errors import UnknownModel
 from models.predictor import Prediction
 from service.asgi import Receive, Scope, Send
-from service.auth import require_own_origin
 from service.budget import budget_of
-from service.disconnect import cancelled_when_client_leaves
+from service.edge.auth import require_own_origin
+from service.edge.disconnect import cancelled_when_client_leaves
 from service.errors import MalformedRequest, detail_of, headers_of, problem_of
 from service.flask_app import portuguese
 from service.flask_app.adapter import RECEIVE_KEY, SCOPE_KEY, ConcurrentWsgiToAsgi, FlaskOnTheLoop

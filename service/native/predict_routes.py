@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 
 from service.asgi import Receive, Scope, Send
 from service.budget import budget_of
-from service.disconnect import cancelled_when_client_leaves
+from service.edge.disconnect import cancelled_when_client_leaves
 from service.errors import MalformedRequest, problem_body
 from service.native.payloads import (
     EXAMPLE_IMAGE,

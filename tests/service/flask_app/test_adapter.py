@@ -11,9 +11,9 @@ import flask
 import pytest
 
 from service.asgi import Message, Receive, Scope
+from service.edge.limits import Intake
 from service.errors import BodyTooLarge, ClientLeft
 from service.flask_app.adapter import ConcurrentWsgiToAsgi, FlaskOnTheLoop
-from service.limits import Intake
 
 CALLERS = 256
 

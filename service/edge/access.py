@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from service.asgi import Scope
+from service.edge.keys import BadKeys, KeyFile
+from service.edge.rates import MovingWindows, Rate, peer_name
 from service.errors import KeyRequired, TooManyRequests
-from service.keys import BadKeys, KeyFile
-from service.rates import MovingWindows, Rate, peer_name
 from service.settings import BadSettings, Settings
 
 HEADER = b"x-api-key"

@@ -6,10 +6,10 @@ long as its client does not read it. Here
 - a request's head has a time from the connection, or from its first byte on a connection in use: 408;
 - so has the rest of a body that was answered early, because nobody reads it: closed;
 - bytes that are neither body nor a finished head (headers, trailers, chunk extensions) are bounded: 431;
-- a head that could be read in two ways is refused: 400, see `service.request_head`;
+- a head that could be read in two ways is refused: 400, see `request_head.py`;
 - a client that does not take its answer is cut off.
 
-A body is clocked by whoever reads it (`service.limits`), an idle connection by uvicorn's keep-alive.
+A body is clocked by whoever reads it (`limits.py`), an idle connection by uvicorn's keep-alive.
 
 One timer per connection, which looks at deadlines: a request moves none of them unless it comes in pieces.
 No deadline can be set nearer than the timer's longest sleep, so that none is seen late.
@@ -37,10 +37,10 @@ from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from service.edge import request_id_of
+from service.edge.middleware import request_id_of
+from service.edge.request_head import fault_in_head, too_large
 from service.errors import MalformedRequest, ServiceError, SlowClient, problem_body, problem_of
 from service.problems import CONTENT_TYPE
-from service.request_head import fault_in_head, too_large
 
 # Time to read a refusal in. To close at once, with bytes of the client unread, would reset it away.
 LINGER_SECONDS = 2.0

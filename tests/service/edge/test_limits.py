@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from service.asgi import Message, Receive, Scope
+from service.edge.limits import Intake
 from service.errors import (
     BodyTooLarge,
     ClientLeft,
@@ -15,7 +16,6 @@ from service.errors import (
     SlowClient,
     UnsupportedEncoding,
 )
-from service.limits import Intake
 
 
 def request(*headers: tuple[bytes, bytes]) -> Scope:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from service.access import Access
 from service.asgi import Scope
+from service.edge.access import Access
+from service.edge.keys import KeyFile
+from service.edge.rates import MovingWindows, Rate, peer_name
 from service.errors import KeyRequired, TooManyRequests
-from service.keys import KeyFile
-from service.rates import MovingWindows, Rate, peer_name
 from service.settings import BadSettings, read_settings
 from tests.live import LiveService, serve
 

@@ -16,9 +16,9 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-import service.guarded_protocol
+from service.edge import guarded_protocol
+from service.edge.request_head import MAX_FIELDS, Headers, fault_in_head
 from service.errors import HeadersTooLarge, MalformedRequest
-from service.request_head import MAX_FIELDS, Headers, fault_in_head
 from tests.live import LiveService, Response, responses, serve, until_closed
 from tests.service.fakes import PixelEngine, predictor_on
 
@@ -232,9 +232,9 @@ async def received_by_an_application(*pieces: bytes) -> tuple[list[bytes], int]:
             more = message["more_body"]
         names.extend(name for name, _ in scope["headers"])
 
-    limits = service.guarded_protocol.ConnectionLimits(60, MAX_HEADER_BYTES, 60)
+    limits = guarded_protocol.ConnectionLimits(60, MAX_HEADER_BYTES, 60)
     config = Config(app, ws="none", log_level="critical")
-    protocol = service.guarded_protocol.guarded(limits)(config, ServerState(), {})
+    protocol = guarded_protocol.guarded(limits)(config, ServerState(), {})
     protocol.connection_made(Discarding())
     for piece in pieces:
         protocol.data_received(piece)
@@ -395,9 +395,9 @@ async def test_a_closed_connection_with_bytes_unsent_is_cut_off() -> None:
         await send({"type": "http.response.start", "status": 204, "headers": headers})
         await send({"type": "http.response.body"})
 
-    limits = service.guarded_protocol.ConnectionLimits(0.05, MAX_HEADER_BYTES, 0.1)
+    limits = guarded_protocol.ConnectionLimits(0.05, MAX_HEADER_BYTES, 0.1)
     config = Config(app, ws="none", log_level="critical")
-    protocol = service.guarded_protocol.guarded(limits)(config, ServerState(), {})
+    protocol = guarded_protocol.guarded(limits)(config, ServerState(), {})
     transport = Stuck()
     protocol.connection_made(transport)
     protocol.data_received(HEALTH + b"GET")
@@ -417,9 +417,9 @@ async def test_the_request_that_runs_is_told_of_a_lost_connection_though_another
         def pause_reading(self) -> None: ...
         def resume_reading(self) -> None: ...
 
-    limits = service.guarded_protocol.ConnectionLimits(60, MAX_HEADER_BYTES, 60)
+    limits = guarded_protocol.ConnectionLimits(60, MAX_HEADER_BYTES, 60)
     config = Config(app, ws="none", log_level="critical")
-    protocol = service.guarded_protocol.guarded(limits)(config, ServerState(), {})
+    protocol = guarded_protocol.guarded(limits)(config, ServerState(), {})
     protocol.connection_made(Pausable())
     protocol.data_received(HEALTH + HEALTH)
     protocol.connection_lost(None)
@@ -438,9 +438,9 @@ async def test_a_request_in_the_bytes_that_end_an_early_answered_body_has_no_idl
         else:
             await release.wait()
 
-    limits = service.guarded_protocol.ConnectionLimits(60, MAX_HEADER_BYTES, 60)
+    limits = guarded_protocol.ConnectionLimits(60, MAX_HEADER_BYTES, 60)
     config = Config(app, ws="none", log_level="critical")
-    protocol = service.guarded_protocol.guarded(limits)(config, ServerState(), {})
+    protocol = guarded_protocol.guarded(limits)(config, ServerState(), {})
     protocol.connection_made(Discarding())
     protocol.data_received(POST + b"Content-Length: 3\r\n\r\n")
     await asyncio.gather(*protocol.tasks)
@@ -455,7 +455,7 @@ async def test_a_request_in_the_bytes_that_end_an_early_answered_body_has_no_idl
 
 
 async def test_every_internal_of_uvicorn_that_is_used_is_there() -> None:
-    used = re.findall(r"^    (protocol|cycle): (.+)$", service.guarded_protocol.__doc__ or "", re.MULTILINE)
+    used = re.findall(r"^    (protocol|cycle): (.+)$", guarded_protocol.__doc__ or "", re.MULTILINE)
     assert len(used) == 6
 
     async def app(_scope: Any, _receive: Any, _send: Any) -> None: ...

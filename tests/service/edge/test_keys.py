@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from service.access import access_of
 from service.asgi import Scope
-from service.keys import BadKeys, KeyFile, parse_keys
+from service.edge.access import access_of
+from service.edge.keys import BadKeys, KeyFile, parse_keys
 from service.settings import BadSettings, Settings
 from tests.live import TOKEN, LiveService, multipart, serve
 from tests.service.fakes import PixelEngine, predictor_on
