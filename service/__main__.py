@@ -30,7 +30,7 @@ def _serve(settings: Settings) -> int:
     # After the settings are known to be good: these imports take seconds.
     from service.greeting import greeting
     from service.server import Server
-    from service.store import Store
+    from service.serving.store import Store
     from service.wiring import Service
 
     give_back_large_blocks()

@@ -23,8 +23,8 @@ from service.background import in_thread
 from service.leaving import HANGING, leave
 from service.memory import give_back_large_blocks
 from service.peers import OutOfReach
+from service.serving.store import Store
 from service.settings import PREFIX, BadSettings, Settings, read_settings
-from service.store import Store
 from service.wiring import Service
 
 TICK_SECONDS = 0.1  # as often as uvicorn does

@@ -18,7 +18,7 @@ from service.errors import MalformedRequest, detail_of, headers_of, problem_of
 from service.flask_app import portuguese
 from service.flask_app.adapter import RECEIVE_KEY, SCOPE_KEY, ConcurrentWsgiToAsgi, FlaskOnTheLoop
 from service.problems import flask_detail, flask_error_response, log_failure
-from service.served import Classified, ServedModel
+from service.serving.served import Classified, ServedModel
 from service.wiring import Service
 
 CIFAR10 = "cifar10"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from models.manifest import Version
 from service.errors import MalformedRequest
 from service.native.payloads import example
-from service.slots import ModelSlot
+from service.serving.slots import ModelSlot
 from service.wiring import Service
 
 ModelName = Annotated[str, Path(description="a name from GET /v1/models")]

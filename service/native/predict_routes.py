@@ -24,8 +24,8 @@ from service.native.payloads import (
 )
 from service.native.request_images import images_of
 from service.problems import problem_response
-from service.served import Classified, ServedModel
-from service.slots import ModelSlot
+from service.serving.served import Classified, ServedModel
+from service.serving.slots import ModelSlot
 from service.wiring import Service
 
 ModelName = Annotated[str, Path(description="a name from GET /v1/models")]

@@ -15,7 +15,7 @@ from service.metrics import Metrics
 from service.record.line import Line
 from service.record.noted import Noted, RowMaker
 from service.record.policy import Retention
-from service.served import Classified, ServedModel
+from service.serving.served import Classified, ServedModel
 from service.settings import BadSettings, Settings
 
 if TYPE_CHECKING:

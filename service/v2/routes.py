@@ -19,7 +19,7 @@ from models.errors import ImageError, UnknownModel
 from models.images import Pixels
 from service.budget import Budget, budget_of
 from service.edge.disconnect import cancelled_when_client_leaves
-from service.served import Classified, ServedModel
+from service.serving.served import Classified, ServedModel
 from service.v2.requests import InferRequest, InputLimits, read_request
 from service.v2.responses import input_descriptions, output_descriptions, output_tensors, write_response
 from service.v2.schema import (

@@ -23,10 +23,10 @@ from service.greeting import greeting
 from service.leaving import leave, leave_as, leave_at_signals
 from service.listening import bound
 from service.memory import give_back_large_blocks
-from service.served import ServedModel
 from service.server import Server
+from service.serving.served import ServedModel
+from service.serving.store import Store
 from service.settings import BadSettings, Settings, read_settings
-from service.store import Store
 from service.wiring import Service
 from service.workers.link import Link, LinkClosed, message
 from service.workers.relay import Relay

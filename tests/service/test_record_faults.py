@@ -27,7 +27,7 @@ from service.record import reader, recorder
 from service.record.database import Database
 from service.record.noted import Noted, Row, RowMaker
 from service.record.schema import MAX_READINGS
-from service.served import Classified
+from service.serving.served import Classified
 from tests.conftest import ImageMaker
 from tests.live import TOKEN, LiveService, Response, serve
 from tests.service.databases import Cluster, RecordDatabase, SqliteFile

@@ -22,7 +22,7 @@ from service.record.policy import (
     Outage,
     Retention,
 )
-from service.served import Classified
+from service.serving.served import Classified
 from tests.conftest import ImageMaker
 from tests.service.fakes import PixelEngine, predictor_on
 

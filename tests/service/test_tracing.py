@@ -29,7 +29,7 @@ from service.tracing import Trace, trace_of
 from tests.conftest import ImageMaker
 from tests.live import LiveService, multipart, serve
 from tests.service.fakes import HeldEngine, predictor_on
-from tests.service.test_cache import ask, at_once, hold_with
+from tests.service.serving.test_cache import ask, at_once, hold_with
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: refused
 PARENT = "4bf92f3577b34da6a3ce929d0e0e4736"

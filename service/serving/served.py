@@ -17,7 +17,7 @@ from models.errors import BadArtifact, ImageError
 from models.images import Pixels
 from models.predictor import Prediction, Predictor
 from service.budget import Budget
-from service.decoding import Decoder
+from service.serving.decoding import Decoder
 from service.tracing import Trace
 
 CacheOutcome = Literal["hit", "coalesced", "miss"]

@@ -13,11 +13,11 @@ import pytest
 
 from models.engines.protocol import Logits
 from models.images import Pixels
-from service.served import ServedModel
+from service.serving.served import ServedModel
 from tests.conftest import CLASSES, ImageMaker, spec
 from tests.live import LiveService, Response, multipart, serve
 from tests.service.fakes import HeldEngine, PixelEngine, predictor_on
-from tests.service.test_versions import Shelf, VersionEngine, activate, roll_back
+from tests.service.serving.test_versions import Shelf, VersionEngine, activate, roll_back
 
 NATIVE = "/v1/models/cifar10/predict"
 INFER = "/v2/models/cifar10/infer"

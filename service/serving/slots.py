@@ -17,8 +17,8 @@ from models.predictor import Predictor
 from service.background import in_thread
 from service.errors import UnfitVersion, VersionConflict
 from service.metrics import Metrics
-from service.served import ServedModel
-from service.store import Store
+from service.serving.served import ServedModel
+from service.serving.store import Store
 
 logger = logging.getLogger("rotulo")
 

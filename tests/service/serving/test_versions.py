@@ -20,8 +20,8 @@ from models.engines.protocol import Logits
 from models.errors import BadArtifact, UnknownModel
 from models.images import Pixels
 from models.predictor import Predictor
+from service.serving.store import Store
 from service.settings import Settings
-from service.store import Store
 from tests.conftest import CLASSES, ImageMaker, spec
 from tests.live import TOKEN, LiveService, Response, multipart, serve
 from tests.service.fakes import PixelEngine, predictor_on

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from batching.waiting import Ticket
-from service.cache import AnswerCache, Fault, Flight
+from service.serving.cache import AnswerCache, Fault, Flight
 
 MAX_ENTRIES = 2
 KEYS = (b"a", b"b", b"c", b"d")

@@ -14,11 +14,11 @@ from batching import Answered, Batcher, BatchPolicy, DeadlineExceeded, Device
 from models.images import Pixels
 from models.predictor import Prediction, Predictor
 from service.budget import Budget
-from service.cached import CachedModel
-from service.decoding import Decoder
 from service.errors import Overloaded
 from service.metrics import Metrics
-from service.served import Classified
+from service.serving.cached import CachedModel
+from service.serving.decoding import Decoder
+from service.serving.served import Classified
 from service.tracing import Trace
 from tests.conftest import ImageMaker
 from tests.service.fakes import PixelEngine, predictor_on

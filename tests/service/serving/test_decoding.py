@@ -10,8 +10,8 @@ import pytest
 
 from models.images import SMALL_PIXELS, Encoded, Pixels
 from models.predictor import Predictor
-from service.decoding import Decoder
 from service.errors import Overloaded
+from service.serving.decoding import Decoder
 from tests.conftest import ImageMaker
 from tests.live import multipart, serve
 from tests.service.fakes import PixelEngine, predictor_on

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from service.watchdog import Watchdog
+from service.serving.watchdog import Watchdog
 from tests.conftest import ImageMaker
 from tests.live import LiveService, serve
 from tests.service.fakes import HeldEngine, predictor_on

@@ -19,10 +19,10 @@ from batching.waiting import Ticket
 from models.images import Pixels
 from models.predictor import Prediction, Predictor
 from service.budget import Budget
-from service.cache import AnswerCache, Fault, Flight
-from service.decoding import Decoder
 from service.metrics import Metrics
-from service.served import Classified, ServedModel
+from service.serving.cache import AnswerCache, Fault, Flight
+from service.serving.decoding import Decoder
+from service.serving.served import Classified, ServedModel
 from service.tracing import Trace
 
 Work = Callable[[Budget], Awaitable[Classified]]
