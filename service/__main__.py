@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from models.errors import RotuloModelError
-from service import logs
-from service.leaving import leave_at_signals
-from service.listening import bound
-from service.memory import give_back_large_blocks
+from service.process import logs
+from service.process.leaving import leave_at_signals
+from service.process.listening import bound
+from service.process.memory import give_back_large_blocks
 from service.settings import BadSettings, Settings, read_settings
 
 

@@ -26,8 +26,8 @@ from batching import Answered
 from models.manifest import Manifest
 from models.predictor import Prediction
 from service.asgi import App, Message, Receive, Scope, Send
-from service.background import in_thread
 from service.edge.middleware import route_of
+from service.process.background import in_thread
 from service.tracing import Trace
 
 _QUIETENED = (

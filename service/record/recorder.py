@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from models.images import Pixels
 from service.asgi import Scope
-from service.background import in_thread
 from service.errors import RecordOff
 from service.metrics import Metrics
+from service.process.background import in_thread
 from service.record.line import Line
 from service.record.noted import Noted, RowMaker
 from service.record.policy import Retention

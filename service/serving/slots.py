@@ -14,9 +14,9 @@ from functools import partial
 
 from models.errors import RotuloModelError, UnknownModel
 from models.predictor import Predictor
-from service.background import in_thread
 from service.errors import UnfitVersion, VersionConflict
 from service.metrics import Metrics
+from service.process.background import in_thread
 from service.serving.served import ServedModel
 from service.serving.store import Store
 

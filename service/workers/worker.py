@@ -16,13 +16,13 @@ from typing import Any
 from pydantic import SecretStr
 
 from models.errors import RotuloModelError
-from service import logs
-from service.cpus import share
 from service.errors import Draining
 from service.greeting import greeting
-from service.leaving import leave, leave_as, leave_at_signals
-from service.listening import bound
-from service.memory import give_back_large_blocks
+from service.process import logs
+from service.process.cpus import share
+from service.process.leaving import leave, leave_as, leave_at_signals
+from service.process.listening import bound
+from service.process.memory import give_back_large_blocks
 from service.server import Server
 from service.serving.served import ServedModel
 from service.serving.store import Store

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.engines.protocol import Logits
-from service.logs import FORMATTERS, MAX_WAITING, LogHandler, Output, TextFormatter, configure
+from service.process.logs import FORMATTERS, MAX_WAITING, LogHandler, Output, TextFormatter, configure
 from tests.conftest import ImageMaker
 from tests.live import responses, serve, until_closed
 from tests.service.fakes import FaultyEngine, predictor_on

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service import cpus
-from service.cpus import available_cpus, cgroup_quota
+from service.process import cpus
+from service.process.cpus import available_cpus, cgroup_quota
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tests.torture.subject import ROOT
 SCRIPT = """
 from concurrent.futures import ThreadPoolExecutor
 import psutil
-from service.memory import give_back_large_blocks
+from service.process.memory import give_back_large_blocks
 give_back_large_blocks()
 def use(_):
     blocks = [bytearray(16 << 20) for _ in range(4)]
