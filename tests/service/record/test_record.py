@@ -28,8 +28,9 @@ from service.settings import BadSettings, read_settings
 from service.v2 import routes as v2_routes
 from tests.conftest import CLASSES, ImageMaker, spec
 from tests.live import TOKEN, LiveService, Response, multipart, serve
-from tests.service.databases import RecordDatabase, SqliteFile
+from tests.markdown import ROOT
 from tests.service.fakes import PixelEngine, predictor_on
+from tests.service.record.databases import RecordDatabase, SqliteFile
 
 PREDICT, INFER, RECORD = "/v1/models/cifar10/predict", "/v2/models/cifar10/infer", "/v1/predictions"
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
@@ -359,7 +360,7 @@ def test_where_it_is_off_sqlalchemy_is_not_imported() -> None:
         "from service.settings import Settings; create_app(Service(Settings(), []));"
         "sys.exit('sqlalchemy' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent.parent)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from service.record.noted import Noted, Row, RowMaker
 from service.record.policy import TRIM_EVERY_SECONDS, TRIM_ROWS, Retention
 from service.record.writer import PORTION_ROWS, Writer
 from tests.conftest import ImageMaker
-from tests.service.databases import SqliteFile
-from tests.service.test_record_faults import noted_at
+from tests.service.record.databases import SqliteFile
+from tests.service.record.test_faults import noted_at
 
 
 class Fake(Database):

@@ -30,8 +30,8 @@ from service.record.schema import MAX_READINGS
 from service.serving.served import Classified
 from tests.conftest import ImageMaker
 from tests.live import TOKEN, LiveService, Response, serve
-from tests.service.databases import Cluster, RecordDatabase, SqliteFile
 from tests.service.fakes import PixelEngine, predictor_on
+from tests.service.record.databases import Cluster, RecordDatabase, SqliteFile
 from tests.service.test_lifecycle import post, started
 
 PREDICT, RECORD = "/v1/models/cifar10/predict", "/v1/predictions"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import databases
-from tests.service.databases import Cluster, RecordDatabase, SqliteFile
+from tests.service.record import databases
+from tests.service.record.databases import Cluster, RecordDatabase, SqliteFile
 
 
 @pytest.fixture(scope="session")
