@@ -12,17 +12,17 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from service.admin_routes import admin_routes
 from service.contract import describe
-from service.edge import Edge
+from service.edge.middleware import Edge
 from service.errors import PROBLEMS, MalformedRequest
-from service.flask_adapter import ConcurrentWsgiToAsgi
-from service.flask_routes import FlaskRoute, flask_app
-from service.health_routes import health_routes
-from service.predict_routes import PredictEndpoint, predict_routes
+from service.flask_app.adapter import ConcurrentWsgiToAsgi
+from service.flask_app.routes import FlaskRoute, flask_app
+from service.native.admin_routes import admin_routes
+from service.native.health_routes import health_routes
+from service.native.predict_routes import PredictEndpoint, predict_routes
 from service.problems import http_problem_response, problem_response
 from service.record.routes import record_routes
-from service.v2_routes import v2_routes
+from service.v2.routes import v2_routes
 from service.wiring import Service
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from service.asgi import Scope
 from service.errors import MalformedRequest
-from service.limits import Scope
 
 HEADER = b"x-timeout-ms"
 MAX_TIMEOUT_MS = 600_000

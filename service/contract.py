@@ -11,9 +11,8 @@ from fastapi import FastAPI
 
 import batching.errors as queue
 import models.errors as model
-from service import portuguese
-from service.access import PROBES
 from service.budget import MAX_TIMEOUT_MS
+from service.edge.access import PROBES
 from service.errors import (
     COME_BACK,
     PROBLEMS,
@@ -35,7 +34,8 @@ from service.errors import (
     UnsupportedEncoding,
     VersionConflict,
 )
-from service.flask_schema import FLASK_OPERATIONS, SECURITY_SCHEMES
+from service.flask_app import portuguese
+from service.flask_app.schema import FLASK_OPERATIONS, SECURITY_SCHEMES
 from service.problems import CONTENT_TYPE
 
 Errors = tuple[type[Exception], ...]

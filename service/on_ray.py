@@ -16,15 +16,15 @@ from ray import serve
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from service import logs
 from service.app import create_app
-from service.background import in_thread
-from service.leaving import HANGING, leave
-from service.limits import App, Message, Receive, Scope, Send
-from service.memory import give_back_large_blocks
+from service.asgi import App, Message, Receive, Scope, Send
 from service.peers import OutOfReach
+from service.process import logs
+from service.process.background import in_thread
+from service.process.leaving import HANGING, leave
+from service.process.memory import give_back_large_blocks
+from service.serving.store import Store
 from service.settings import PREFIX, BadSettings, Settings, read_settings
-from service.store import Store
 from service.wiring import Service
 
 TICK_SECONDS = 0.1  # as often as uvicorn does

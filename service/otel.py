@@ -25,9 +25,9 @@ from opentelemetry.util.http import parse_excluded_urls
 from batching import Answered
 from models.manifest import Manifest
 from models.predictor import Prediction
-from service.background import in_thread
-from service.edge import route_of
-from service.limits import App, Message, Receive, Scope, Send
+from service.asgi import App, Message, Receive, Scope, Send
+from service.edge.middleware import route_of
+from service.process.background import in_thread
 from service.tracing import Trace
 
 _QUIETENED = (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from service.errors import OneOfSeveral
 from service.metrics import Metrics
-from service.slots import ModelSlot
+from service.serving.slots import ModelSlot
 
 
 class Peers:

@@ -9,8 +9,8 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
-from service import portuguese
 from service.errors import detail_of, headers_of, plain_problem, problem_body, problem_of
+from service.flask_app import portuguese
 
 logger = logging.getLogger("rotulo")
 

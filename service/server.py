@@ -15,9 +15,9 @@ from types import FrameType
 import uvicorn
 
 from service.app import create_app
-from service.guarded_protocol import ConnectionLimits, guarded
-from service.leaving import HANGING, leave, leave_at_signal
-from service.listening import url_of
+from service.edge.guarded_protocol import ConnectionLimits, guarded
+from service.process.leaving import HANGING, leave, leave_at_signal
+from service.process.listening import url_of
 from service.wiring import Service
 
 # Between closing the listener and closing idle connections: what the kernel had accepted is still read.
@@ -93,7 +93,7 @@ def _config(service: Service) -> uvicorn.Config:
         ws="none",
         log_level=settings.log_level,
         access_log=False,
-        log_config=None,  # `service.logs` is
+        log_config=None,  # `service.process.logs` is
         server_header=False,
         # uvicorn's own default believes whatever runs on this host.
         proxy_headers=bool(settings.trusted_proxies),

@@ -14,8 +14,8 @@ from pydantic import Field, HttpUrl, SecretStr, ValidationError, ValidationInfo,
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from models.catalog import SHIPPED_MODELS
-from service.cpus import available_cpus
-from service.rates import Rate
+from service.edge.rates import Rate
+from service.process.cpus import available_cpus
 
 PREFIX = "ROTULO_"
 _RECORD_URL = re.compile(r"sqlite:///(?!:memory:)[^?]+|postgresql\+psycopg://.+")

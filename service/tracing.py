@@ -5,7 +5,7 @@ from __future__ import annotations
 from batching import Answered
 from models.manifest import Manifest
 from models.predictor import Prediction
-from service.limits import App
+from service.asgi import App
 from service.settings import BadSettings, Settings
 
 

@@ -10,22 +10,22 @@ from batching import Batcher, BatchPolicy, Device
 from models.errors import UnknownModel
 from models.images import Pixels
 from models.predictor import Prediction, Predictor
-from service.access import access_of
-from service.auth import AdminToken
-from service.cached import CachedModel
-from service.decoding import Decoder
 from service.drain import Drain
+from service.edge.access import access_of
+from service.edge.auth import AdminToken
+from service.edge.limits import Intake
 from service.errors import Draining, EngineHangs, ServiceError
-from service.limits import Intake
 from service.metrics import Metrics
 from service.peers import Peers
 from service.record.recorder import record_of
-from service.served import ServedModel
+from service.serving.cached import CachedModel
+from service.serving.decoding import Decoder
+from service.serving.served import ServedModel
+from service.serving.slots import ModelSlot
+from service.serving.store import Store
+from service.serving.watchdog import Watchdog
 from service.settings import Settings
-from service.slots import ModelSlot
-from service.store import Store
 from service.tracing import trace_of
-from service.watchdog import Watchdog
 
 
 class Service:

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from models.catalog import SHIPPED_MODELS
-from service.cpus import available_cpus
+from service.process.cpus import available_cpus
 from service.settings import PREFIX, Settings, flag
 from tests.markdown import ROOT
 

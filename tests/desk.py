@@ -24,8 +24,8 @@ from PIL import Image
 
 from models import resnet18
 from models.catalog import SHIPPED_MODELS
+from service.serving.store import Store
 from service.settings import Settings, read_settings
-from service.store import Store
 from tests.live import TOKEN, LiveService, serve
 from tests.markdown import ROOT, Block, blocks
 

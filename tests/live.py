@@ -15,8 +15,8 @@ from typing import Any
 
 from models.predictor import Predictor
 from service.server import Server
+from service.serving.store import Store
 from service.settings import Settings
-from service.store import Store
 from service.wiring import Service
 
 TOKEN = "a-token-for-the-tests"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,13 +71,29 @@ def test_ray_is_optional_and_in_one_module() -> None:
     assert not [path for path in others if "on_ray" in path.read_text()]
 
 
+def test_what_serves_a_model_knows_no_route_and_nothing_of_the_edge() -> None:
+    asking = {"edge", "native", "v2", "flask_app", "record", "workers"}
+    for path in sources("service/serving"):
+        assert not asking & set(re.findall(r"^\s*from service\.(\w+)", path.read_text(), re.MULTILINE)), path
+
+
+def test_the_design_names_every_file_of_the_service_in_its_folder() -> None:
+    page = (ROOT / "docs" / "design.md").read_text()
+    tree = page[page.index("\nservice/") : page.index("\nloadtest/")]
+    named = set[str]()
+    for entry in re.split(r"\n  (?=\w)", tree):
+        folder = match[0] if (match := re.match(r"\w+/", entry)) else ""
+        named |= {folder + name for name in re.findall(r"\w+\.py", entry)}
+    files = {path.relative_to(ROOT / "service").as_posix() for path in sources("service")}
+    assert named == {file for file in files if not file.endswith("__.py")}
+
+
 def test_settings_are_read_in_one_place() -> None:
-    readers = [path.name for path in sources("service") if "environ" in path.read_text()]
-    assert set(readers) <= {
-        "settings.py",
-        "flask_adapter.py",
-        "flask_routes.py",
-    }  # the latter: WSGI's environ
+    folder = ROOT / "service"
+    readers = {
+        path.relative_to(folder).as_posix() for path in sources("service") if "environ" in path.read_text()
+    }
+    assert readers == {"settings.py", "flask_app/adapter.py", "flask_app/routes.py"}  # of the latter: WSGI's
 
 
 def test_no_test_package_is_imported_by_the_product() -> None:

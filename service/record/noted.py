@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from models import images
 from models.images import Pixels
 from models.manifest import Manifest
-from service.served import Classified
+from service.serving.served import Classified
 
 Row = dict[str, Any]  # the columns of `schema.py`, by name
 

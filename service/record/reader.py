@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from service.background import in_thread
 from service.errors import Overloaded, RecordAway
+from service.process.background import in_thread
 from service.record.database import Database, reason
 from service.record.export import csv_header, csv_lines, json_page
 from service.record.filters import Filters

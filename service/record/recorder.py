@@ -8,14 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from models.images import Pixels
-from service.background import in_thread
+from service.asgi import Scope
 from service.errors import RecordOff
-from service.limits import Scope
 from service.metrics import Metrics
+from service.process.background import in_thread
 from service.record.line import Line
 from service.record.noted import Noted, RowMaker
 from service.record.policy import Retention
-from service.served import Classified, ServedModel
+from service.serving.served import Classified, ServedModel
 from service.settings import BadSettings, Settings
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, Field
 
+from service.asgi import Send
 from service.errors import MalformedRequest, RecordAway
-from service.limits import Send
-from service.payloads import Probability, example
+from service.native.payloads import Probability, example
 from service.record.filters import Asked
 from service.wiring import Service
 

@@ -8,7 +8,7 @@ from models.errors import UnknownModel
 from service.errors import Draining, UnfitVersion, VersionConflict
 from service.metrics import Metrics
 from service.peers import Peers
-from service.slots import ModelSlot
+from service.serving.slots import ModelSlot
 from service.workers.link import Link, LinkClosed, Refused
 
 # What an activation may be refused with, in whichever worker.

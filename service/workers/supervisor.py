@@ -12,8 +12,8 @@ from contextlib import suppress
 from typing import Any
 
 from models import catalog
-from service.leaving import leave
 from service.metrics import WorkerMetrics
+from service.process.leaving import leave
 from service.settings import Settings
 from service.workers.activation import Activations
 from service.workers.children import START_SECONDS, Child

@@ -16,17 +16,17 @@ from typing import Any
 from pydantic import SecretStr
 
 from models.errors import RotuloModelError
-from service import logs
-from service.cpus import share
 from service.errors import Draining
 from service.greeting import greeting
-from service.leaving import leave, leave_as, leave_at_signals
-from service.listening import bound
-from service.memory import give_back_large_blocks
-from service.served import ServedModel
+from service.process import logs
+from service.process.cpus import share
+from service.process.leaving import leave, leave_as, leave_at_signals
+from service.process.listening import bound
+from service.process.memory import give_back_large_blocks
 from service.server import Server
+from service.serving.served import ServedModel
+from service.serving.store import Store
 from service.settings import BadSettings, Settings, read_settings
-from service.store import Store
 from service.wiring import Service
 from service.workers.link import Link, LinkClosed, message
 from service.workers.relay import Relay

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from models.engines.openvino_engine import capabilities
-from service.cpus import available_cpus
+from service.process.cpus import available_cpus
 from tests.bench import closed_loop, engines, over_http
 from tests.bench.subjects import subjects
 

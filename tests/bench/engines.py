@@ -10,7 +10,7 @@ import numpy as np
 from models import artifact, loader
 from models.engines import Engine
 from models.engines.choice import Wish
-from service.cpus import available_cpus
+from service.process.cpus import available_cpus
 from tests.bench.subjects import Subject
 
 BATCHES = (1, 8, 32)

@@ -22,7 +22,7 @@ from loadtest.serving import serving
 from loadtest.traffic import Target
 from models import catalog, loader
 from models.engines.choice import Wish
-from service.cpus import available_cpus
+from service.process.cpus import available_cpus
 
 RATE = 10.0
 

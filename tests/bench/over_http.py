@@ -16,7 +16,7 @@ from loadtest.bodies import Body
 from loadtest.described import describe, get
 from loadtest.scrape import parse, total
 from loadtest.serving import serving
-from service.flask_routes import MODEL_OF
+from service.flask_app.routes import MODEL_OF
 from tests.bench import closed_loop
 from tests.bench.subjects import Subject
 

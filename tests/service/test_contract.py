@@ -13,10 +13,11 @@ from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from service import admin_routes, payloads, v2_schema
 from service.contract import ERRORS
-from service.flask_routes import flask_app
+from service.flask_app.routes import flask_app
+from service.native import admin_routes, payloads
 from service.record import routes
+from service.v2 import schema as v2_schema
 from tests.conftest import SAMPLES
 from tests.live import LiveService, multipart
 

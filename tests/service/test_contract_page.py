@@ -7,7 +7,7 @@ from pathlib import Path
 
 from service.contract import ERRORS
 from service.errors import PROBLEMS
-from service.v2_responses import input_descriptions, output_descriptions
+from service.v2.responses import input_descriptions, output_descriptions
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "contract.md").read_text()

@@ -21,9 +21,9 @@ with warnings.catch_warnings():  # of its use of pydantic
     from ray.serve import Application
     from ray.serve.schema import ServeDeploySchema
 
+from service.asgi import Message
 from service.budget import Budget
 from service.errors import EngineHangs
-from service.limits import Message
 from service.on_ray import OF_THE_PROXY, Replica, Scaling, application, marked, options, replicable
 from service.settings import BadSettings, Settings
 from service.wiring import Service

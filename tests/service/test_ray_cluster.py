@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from service.serving.store import Store
 from service.settings import Settings
-from service.store import Store
 from tests.conftest import SAMPLES
 from tests.live import TOKEN, LiveService, Response, multipart, send, serve
 from tests.ray_cluster import WITHOUT_RAY, RayCluster, has_ray, ray_cluster

@@ -22,14 +22,14 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from pydantic import HttpUrl
 
 from models.predictor import Predictor
-from service.limits import Scope
+from service.asgi import Scope
 from service.otel import OtelTrace, _signal_url
 from service.settings import BadSettings, Settings, read_settings
 from service.tracing import Trace, trace_of
 from tests.conftest import ImageMaker
 from tests.live import LiveService, multipart, serve
 from tests.service.fakes import HeldEngine, predictor_on
-from tests.service.test_cache import ask, at_once, hold_with
+from tests.service.serving.test_cache import ask, at_once, hold_with
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: refused
 PARENT = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cpus import available_cpus, share
+from service.process.cpus import available_cpus, share
 from service.workers.task import Answering, Task
 from service.workers.worker import settings_of
 

@@ -1,0 +1,158 @@
+"""The routes of the two Flask services that this one replaces, with the JSON that its clients know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, Response, jsonify, request
+from starlette.requests import Request
+from werkzeug.exceptions import HTTPException
+
+from models.errors import UnknownModel
+from models.predictor import Prediction
+from service.asgi import Receive, Scope, Send
+from service.budget import budget_of
+from service.edge.auth import require_own_origin
+from service.edge.disconnect import cancelled_when_client_leaves
+from service.errors import MalformedRequest, detail_of, headers_of, problem_of
+from service.flask_app import portuguese
+from service.flask_app.adapter import RECEIVE_KEY, SCOPE_KEY, ConcurrentWsgiToAsgi, FlaskOnTheLoop
+from service.problems import flask_detail, flask_error_response, log_failure
+from service.serving.served import Classified, ServedModel
+from service.wiring import Service
+
+CIFAR10 = "cifar10"
+BOTTLE = "bottle"
+# The model behind each rule that has one: what its line cannot take is refused before Flask runs.
+MODEL_OF = {"/predict": CIFAR10, "/classificar": BOTTLE}
+# The words of the old bottle service for two of the model's classes; the third is that it cannot tell.
+STATUSES = {"open": "aberta", "closed": "fechada"}
+
+
+class FlaskRoute:
+    """One Flask rule as an ASGI application, which answers in Flask's shape what is refused before Flask."""
+
+    def __init__(self, rule: str, adapter: ConcurrentWsgiToAsgi, service: Service) -> None:
+        self.route = rule
+        self._adapter = adapter
+        self._service = service
+        self._model = MODEL_OF.get(rule)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            if self._model is not None and scope["method"] == "POST":
+                self._service.model(self._model).admit(budget_of(scope))
+            await self._adapter(scope, receive, send)
+        except Exception as error:
+            await flask_error_response(Request(scope), error)(scope, receive, send)
+
+
+def flask_app(service: Service) -> Flask:
+    """A Flask application over `service`; its async views run on the server's event loop."""
+    app = FlaskOnTheLoop("rotulo", static_folder=None)
+
+    @app.post("/predict")
+    async def predict() -> Response:
+        """CIFAR-10: files in `file` (or `image`), answered in order."""
+        slot = service.slot(CIFAR10)
+        images = _files(service.settings.max_images)
+        budget = budget_of(request.environ[SCOPE_KEY])
+        with slot.use() as model:
+            async with cancelled_when_client_leaves(request.environ[RECEIVE_KEY]):
+                if len(images) == 1:  # alone, its error is the response's status
+                    results: list[Classified | Exception] = [await model.classify(images[0], budget)]
+                else:
+                    results = await model.classify_all(images, budget)
+            response = jsonify(predictions=[_category(model, result) for result in results])
+            response.headers.update(model.cache_headers(results))
+            service.record.answered(request.environ[SCOPE_KEY], "flask", model, images, results)
+            return response
+
+    @app.post("/classificar")
+    async def classificar() -> Response:
+        """Bottles: one file in `image`, open or closed and how likely that is."""
+        slot = service.slot(BOTTLE)
+        image = _only_file()
+        budget = budget_of(request.environ[SCOPE_KEY])
+        with slot.use() as model:
+            async with cancelled_when_client_leaves(request.environ[RECEIVE_KEY]):
+                result = await model.classify(image, budget)
+            response = jsonify(_status(model.classes, result.prediction))
+            response.headers.update(model.cache_headers([result]))
+            service.record.answered(request.environ[SCOPE_KEY], "flask", model, [image], [result])
+            return response
+
+    @app.post("/shutdown")
+    def shutdown() -> tuple[Response, int]:
+        """A controlled stop, for whoever holds the admin token."""
+        service.admin_token.require(request.headers.get("Authorization"))
+        require_own_origin(request.headers.get("Origin"), request.headers.get("Host"))
+        service.peers.require_reach()
+        service.begin_drain()
+        return jsonify(status="shutting down"), 202
+
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _error)
+    return app
+
+
+def _files(max_images: int) -> list[bytes]:
+    files = request.files.getlist("file") + request.files.getlist("image")
+    if len(files) > max_images:
+        raise MalformedRequest(f"more than {max_images} images in one request")
+    images = [file.read() for file in files]
+    if not images or not all(images):
+        raise MalformedRequest("send an image in the multipart field 'file'")
+    return images
+
+
+def _only_file() -> bytes:
+    files: list[bytes] = [file.read() for file in request.files.getlist("image")]
+    if len(files) != 1 or not files[0]:
+        raise MalformedRequest("send one image in the multipart field 'image'")
+    return files[0]
+
+
+def _status(classes: tuple[str, ...], prediction: Prediction) -> dict[str, Any]:
+    """The likelier of open and closed, with its probability among all classes; raises UnknownModel where the
+    model has no such classes.
+    """
+    if not set(STATUSES) <= set(classes):
+        raise UnknownModel(f"the model {BOTTLE!r} does not tell open from closed")
+    index = max((classes.index(name) for name in STATUSES), key=lambda i: float(prediction.probabilities[i]))
+    answer: dict[str, Any] = {
+        "status": STATUSES[classes[index]],
+        "confidence": round(float(prediction.probabilities[index]), 6),
+    }
+    if prediction.uncertain or prediction.index != index:
+        answer["incerto"] = True
+    return answer
+
+
+def _category(model: ServedModel, result: Classified | Exception) -> dict[str, Any]:
+    if isinstance(result, Exception):
+        return {"error": detail_of(result)}
+    prediction = result.prediction
+    return {
+        "category": model.classes[prediction.index],
+        "category_index": prediction.index,
+        "confidence": round(prediction.confidence, 6),
+    }
+
+
+def _http_error(error: HTTPException) -> tuple[Response, int, dict[str, str]]:
+    # Its own headers, such as Allow with a 405, but for those of the page that the JSON replaces.
+    headers = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
+    return jsonify(error=_http_words(error)), error.code or 500, headers
+
+
+def _http_words(error: HTTPException) -> str:
+    known = portuguese.HTTP_SENTENCES if request.path in portuguese.PATHS else {}
+    return known.get(error.code or 500, error.name)
+
+
+def _error(error: Exception) -> tuple[Response, int, dict[str, str]]:
+    if problem_of(error).status == 500:
+        request_id = request.environ[SCOPE_KEY]["state"]["request_id"]
+        log_failure(request_id, error)
+    return jsonify(error=flask_detail(request.path, error)), problem_of(error).status, headers_of(error)

@@ -1,0 +1,1 @@
+"""The service's own routes: predict and models, health and metrics, administration; and their JSON."""

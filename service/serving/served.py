@@ -1,0 +1,173 @@
+"""One version of a model, ready to answer: its Predictor and its Batcher."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from batching import Answered, Batcher, BatchPolicy, DeadlineExceeded, LatencyPoint
+from models.errors import BadArtifact, ImageError
+from models.images import Pixels
+from models.predictor import Prediction, Predictor
+from service.budget import Budget
+from service.serving.decoding import Decoder
+from service.tracing import Trace
+
+CacheOutcome = Literal["hit", "coalesced", "miss"]
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """One image's answer, with what its way here took."""
+
+    answered: Answered[Prediction]
+    decode_seconds: float
+    cache: CacheOutcome | None = None  # None where answers are not kept
+
+    @property
+    def prediction(self) -> Prediction:
+        return self.answered.value
+
+
+class ServedModel:
+    """A version that answers: inspect, decode, wait in line, predict. Another replaces it whole."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        policy: BatchPolicy,
+        decoder: Decoder,
+        batcher: Batcher[Pixels, Prediction],
+        trace: Trace,
+    ) -> None:
+        self.predictor = predictor
+        self.policy = policy
+        self.batcher = batcher
+        self._decoder = decoder
+        self._trace = trace
+        self._requests = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
+
+    @property
+    def version(self) -> str:
+        return self.predictor.manifest.version
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.predictor.manifest.classes
+
+    @property
+    def answers_kept(self) -> int:
+        """For the metrics."""
+        return 0
+
+    @contextmanager
+    def in_use(self) -> Iterator[ServedModel]:
+        """For the whole of one request: `close` waits for its end."""
+        self._requests += 1
+        self._unused.clear()
+        try:
+            yield self
+        finally:
+            self._requests -= 1
+            if not self._requests:
+                self._unused.set()
+
+    async def close(self) -> None:
+        """Once no request uses it any more, leave the device and free the memory."""
+        await self._unused.wait()
+        await self.batcher.drain()
+
+    def give_up(self) -> None:
+        """Answer every caller at once with DeadlineExceeded: the engine hangs."""
+        self.batcher.give_up()
+
+    def deadline(self, budget: Budget) -> float:
+        """When an answer is due, on the loop's clock."""
+        timeout = math.inf if budget.timeout_seconds is None else budget.timeout_seconds
+        return self.policy.deadline(budget.arrived, timeout)
+
+    def latency_curve(self) -> list[LatencyPoint]:
+        """Learnt seconds for batches of 1, 2, 4, ... and of the largest size."""
+        largest = self.policy.max_batch_size
+        sizes = {min(1 << power, largest) for power in range(largest.bit_length() + 1)}
+        return self.batcher.latency.curve(sorted(sizes))
+
+    async def warm_up(self) -> None:
+        """Run, and time, batches of each size, so that nobody waits for allocations or kernels.
+
+        Raises BadArtifact where one of them fails.
+        """
+        manifest = self.predictor.manifest
+        size = manifest.preprocessing.size
+        try:
+            await self.batcher.warm_up(np.zeros((size, size, 3), np.uint8))
+        except Exception as error:
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise BadArtifact(
+                f"{manifest.name}/{manifest.version}: fails as it warms up: {reason}"
+            ) from error
+
+    def admit(self, budget: Budget, images: int = 1) -> None:
+        """Refuse now, before any work, what the line could not answer in time; raises what `submit` would."""
+        self.batcher.admit(images, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds)
+
+    async def classify(self, data: bytes, budget: Budget) -> Classified:
+        """One encoded image. Raises ImageError before the line, and what `Batcher.submit` raises."""
+        self.admit(budget)
+        started = time.perf_counter()
+        pixels = await self.decode(data, budget)
+        decode_seconds = time.perf_counter() - started
+        return Classified(await self._submit(pixels, budget), decode_seconds)
+
+    async def classify_all(self, images: Sequence[bytes], budget: Budget) -> list[Classified | Exception]:
+        """Several images, together; each has its own answer or its own error, in order.
+
+        Only what is wrong with an image stands in its place. Everything else, such as a line that is full,
+        is raised for all of them: a caller should not find it inside a success.
+        """
+        self.admit(budget, len(images))
+        results = await asyncio.gather(
+            *(self.classify(image, budget) for image in images), return_exceptions=True
+        )
+        return [_answer_or_their_error(result) for result in results]
+
+    def cache_headers(self, results: Sequence[Classified | Exception]) -> dict[str, str]:  # noqa: ARG002
+        """What to say of the cache with these answers."""
+        return {}
+
+    async def decode(self, data: bytes, budget: Budget) -> Pixels:
+        """One encoded image -> uint8 (size, size, 3); raises ImageError, Overloaded or DeadlineExceeded."""
+        started = time.perf_counter()
+        try:
+            pixels = await self._decoder.decode(self.predictor, data, self.deadline(budget))
+        except TimeoutError:
+            waited = asyncio.get_running_loop().time() - budget.arrived
+            raise DeadlineExceeded(self.predictor.manifest.name, waited) from None
+        self._trace.decoded(time.perf_counter() - started)
+        return pixels
+
+    async def answer(self, pixels: Pixels, budget: Budget) -> Classified:
+        """One image that is decoded already: uint8 (size, size, 3). Raises what `Batcher.submit` raises."""
+        return Classified(await self._submit(pixels, budget), 0.0)
+
+    async def _submit(self, pixels: Pixels, budget: Budget) -> Answered[Prediction]:
+        answered = await self.batcher.submit(
+            pixels, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds
+        )
+        self._trace.answered(self.predictor.manifest, answered)
+        return answered
+
+
+def _answer_or_their_error(result: Classified | BaseException) -> Classified | Exception:
+    if isinstance(result, Classified | ImageError):
+        return result
+    raise result

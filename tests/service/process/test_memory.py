@@ -1,0 +1,32 @@
+"""Memory that large images took goes back to the kernel."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.torture.subject import ROOT
+
+# In a process of its own: the allocator cannot be told otherwise again.
+SCRIPT = """
+from concurrent.futures import ThreadPoolExecutor
+import psutil
+from service.process.memory import give_back_large_blocks
+give_back_large_blocks()
+def use(_):
+    blocks = [bytearray(16 << 20) for _ in range(4)]
+    kept.append(bytes(1000))
+kept = []
+before = psutil.Process().memory_info().rss
+with ThreadPoolExecutor(2) as pool:
+    list(pool.map(use, range(8)))
+    print((psutil.Process().memory_info().rss - before) >> 20)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's own setting")
+def test_blocks_as_large_as_pillows_are_given_back() -> None:
+    result = subprocess.run([sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True)
+    assert int(result.stdout) < 16, result.stderr

@@ -1,0 +1,82 @@
+"""Images in line for a thread: bounded in number and in time."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from models.images import SMALL_PIXELS, Encoded, Pixels
+from models.predictor import Predictor
+from service.errors import Overloaded
+from service.serving.decoding import Decoder
+from tests.conftest import ImageMaker
+from tests.live import multipart, serve
+from tests.service.fakes import PixelEngine, predictor_on
+
+FOREVER = float("inf")
+SIDE = int(SMALL_PIXELS**0.5) + 1
+
+
+class SlowToDecode(Predictor):
+    """Decodes nothing until it is released."""
+
+    def __init__(self) -> None:
+        fast = predictor_on(PixelEngine())
+        super().__init__(fast.manifest, fast.engine)
+        self.released = threading.Event()
+        self.decoded = 0
+
+    def decode(self, image: Encoded) -> Pixels:
+        self.decoded += 1
+        if not self.released.wait(60):
+            raise TimeoutError("nobody released the decoder")
+        return super().decode(image)
+
+
+@pytest.fixture
+def slow() -> Iterator[SlowToDecode]:
+    predictor = SlowToDecode()
+    yield predictor
+    predictor.released.set()
+
+
+async def test_an_image_still_in_line_at_its_deadline_is_not_decoded(
+    slow: SlowToDecode, make_image: ImageMaker
+) -> None:
+    decoder = Decoder(threads=1, max_waiting=8)
+    image = make_image(0, (SIDE, SIDE))
+    first = asyncio.ensure_future(decoder.decode(slow, image, FOREVER))
+    await asyncio.sleep(0)
+    with pytest.raises(TimeoutError):
+        await decoder.decode(slow, image, asyncio.get_running_loop().time())
+    slow.released.set()
+    assert (await first).shape == (8, 8, 3)
+    assert slow.decoded == 1
+    decoder.close()
+
+
+async def test_the_line_for_a_thread_is_bounded(slow: SlowToDecode, make_image: ImageMaker) -> None:
+    decoder = Decoder(threads=1, max_waiting=2)
+    image = make_image(0, (SIDE, SIDE))
+    waiting = [asyncio.ensure_future(decoder.decode(slow, image, FOREVER)) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await decoder.decode(slow, image, FOREVER)
+    slow.released.set()
+    assert len(await asyncio.gather(*waiting)) == 3
+    decoder.close()
+
+
+@pytest.mark.parametrize("path", ["/v1/models/cifar10/predict", "/predict"])
+def test_a_caller_behind_slow_images_gets_its_504(
+    slow: SlowToDecode, make_image: ImageMaker, path: str
+) -> None:
+    body, headers = multipart(("file", make_image(0, (SIDE, SIDE))))
+    with serve([slow], threads=1, latency_target_ms=300_000) as live:
+        response = live.request("POST", path, body, {**headers, "X-Timeout-Ms": "50"})
+        assert response.status == 504
+        slow.released.set()
+        assert live.request("POST", path, body, headers).status == 200
