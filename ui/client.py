@@ -154,9 +154,6 @@ class ServiceClient:
         """Every model that is being served."""
         return _parsed(_Models, self._send("GET", "/v1/models")).models
 
-    def model(self, name: str) -> Model:
-        return _parsed(Model, self._send("GET", f"/v1/models/{quote(name, safe='')}"))
-
     def metrics(self) -> str:
         """The page of metrics, in Prometheus' text format."""
         return self._send("GET", "/metrics").text

@@ -5,20 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from ui.bars import shares_html
-from ui.classify_view import show_problem
-from ui.client import ClassProbability, ClientError, Measured, Model, ServiceClient
+from ui.client import ClassProbability, Measured, Model
 from ui.formats import duration, exact_percent, named, number
 from ui.problems import plain
 from ui.words import Language
 
 
-def model_view(client: ServiceClient, name: str, language: Language) -> None:
-    """Asked anew whenever the tab is opened."""
-    try:
-        model = client.model(name)
-    except ClientError as error:
-        show_problem(error, client.url, language)
-        return
+def model_view(model: Model, language: Language) -> None:
+    """What the service last said of it."""
     split = "test" if model.measured("test") else "validation"
     measured = model.measured(split)
     if measured is None:

@@ -46,7 +46,7 @@ def page() -> None:
             live_view(client, language)
     if tabs["model"].open:
         with tabs["model"]:
-            model_view(client, model.name, language)
+            model_view(model, language)
 
 
 @st.cache_resource

@@ -104,9 +104,8 @@ def test_no_images_are_no_requests(client: ServiceClient) -> None:
 
 
 def test_a_model_is_described(client: ServiceClient) -> None:
-    (listed,) = client.models()
-    model = client.model("cifar10")
-    assert listed.name == model.name == "cifar10"
+    (model,) = client.models()
+    assert model.name == "cifar10"
     assert len(model.classes) == 10
     assert model.calibration.uncertain_below == 0.3
     assert model.measured("test") is None
@@ -115,7 +114,7 @@ def test_a_model_is_described(client: ServiceClient) -> None:
 def test_a_model_that_is_not_there_is_said_so(client: ServiceClient) -> None:
     for name in ("none", "../cifar10", "ção"):
         with pytest.raises(Refused) as caught:
-            client.model(name)
+            client.classify(name, b"")
         assert caught.value.status == 404
 
 

@@ -168,6 +168,8 @@ def test_a_service_that_is_gone_is_said_so_and_taken_up_again(browser: Chrome, s
         assert f"Nobody answers at http://127.0.0.1:{live.port}" in card
         page.click("Live")
         page.wait_for("The figures go on when it is there again.")
+        page.click("The model")
+        page.wait_for("Accuracy class by class")  # known from before
         page.click("Classify")
         stack.enter_context(running(shipped, live.port))
         page.wait_until_gone("Nobody answers")
