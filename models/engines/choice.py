@@ -79,4 +79,4 @@ def _cost(export: Export | None) -> str:
     if export is None:
         return "exact"
     loss = 100 * export.accuracy_loss
-    return f"{'loses' if loss >= 0 else 'gains'} {abs(loss):.2f} points of accuracy"
+    return f"{'loses' if loss >= 0 else 'gains'} {abs(loss):.2f} points of accuracy in validation"

@@ -78,7 +78,7 @@ def test_the_choice_says_what_was_passed_over_and_why() -> None:
 
 def test_an_export_that_does_better_is_said_to_gain() -> None:
     reason = choose(manifest(export("int8", -0.0008)), Wish(), ALL).reason
-    assert reason == "gains 0.08 points of accuracy"
+    assert reason == "gains 0.08 points of accuracy in validation"
 
 
 def test_a_precision_that_was_never_exported_cannot_be_asked_for() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from models import catalog
 from models.predictor import Predictor
 from tests.conftest import SAMPLES, ImageMaker
 from tests.live import LiveService, serve
@@ -109,6 +111,13 @@ def test_a_model_is_described(client: ServiceClient) -> None:
     assert len(model.classes) == 10
     assert model.calibration.uncertain_below == 0.3
     assert model.measured("test") is None
+
+
+def test_a_model_that_has_seen_renders_alone_is_known_by_its_recipe(client: ServiceClient) -> None:
+    (model,) = client.models()
+    manifest = json.loads((catalog.locate(catalog.SHIPPED_MODELS, "bottle") / "model.json").read_text())
+    assert not model.rendered
+    assert model.model_copy(update={"training": manifest["training"]}).rendered
 
 
 def test_a_model_that_is_not_there_is_said_so(client: ServiceClient) -> None:
