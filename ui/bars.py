@@ -16,7 +16,8 @@ def answer_html(answer: Answer, threshold: float | None, language: Language) -> 
     `threshold` is where the model begins to count as sure; None where it is not known.
     """
     parts = [
-        _cannot_tell(answer, threshold, language) if answer.uncertain else _label(answer, language),
+        _heading(answer, language),
+        f'<p class="rotulo-confidence">{escape(_confidence(answer, threshold, language))}</p>',
         _bar(answer.confidence, threshold, answer.uncertain),
     ]
     if threshold and not answer.uncertain:
@@ -34,25 +35,24 @@ def shares_html(title: str, classes: Iterable[ClassProbability], language: Langu
     return f'<div class="rotulo-answer">{_table(title, classes, False, language, exact_percent)}</div>'
 
 
-def _label(answer: Answer, language: Language) -> str:
-    confidence = language("confidence", percent=percent(answer.confidence, language))
-    return (
-        f'<p class="rotulo-label">{escape(answer.label)}</p>'
-        f'<p class="rotulo-confidence">{escape(confidence)}</p>'
-    )
-
-
-def _cannot_tell(answer: Answer, threshold: float | None, language: Language) -> str:
-    why = language(
-        "cannot_tell_why" if threshold else "cannot_tell_short",
-        label=answer.label,
-        percent=percent(answer.confidence, language),
-        threshold=exact_percent(threshold or 0, language),
-    )
+def _heading(answer: Answer, language: Language) -> str:
+    if not answer.cannot_tell:
+        return f'<p class="rotulo-label">{escape(language.label(answer.label))}</p>'
     return (
         f'<p class="rotulo-label rotulo-unsure"><span aria-hidden="true">?</span>'
         f"{escape(language('cannot_tell'))}</p>"
-        f'<p class="rotulo-confidence">{escape(why)}</p>'
+    )
+
+
+def _confidence(answer: Answer, threshold: float | None, language: Language) -> str:
+    figure = percent(answer.confidence, language)
+    if not answer.uncertain:
+        return language("confidence", percent=figure)
+    return language(
+        "cannot_tell_why" if threshold else "cannot_tell_short",
+        label=language.label(answer.label),
+        percent=figure,
+        threshold=exact_percent(threshold or 0, language),
     )
 
 
@@ -75,7 +75,7 @@ def _table(
     figure: Callable[[float, Language], str] = percent,
 ) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{escape(each.label)}</th>'
+        f'<tr><th scope="row">{escape(language.label(each.label))}</th>'
         f"<td>{_bar(each.confidence, None, striped)}</td>"
         f"<td>{escape(figure(each.confidence, language))}</td></tr>"
         for each in classes

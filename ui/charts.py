@@ -36,7 +36,13 @@ def latency(intervals: Sequence[Interval], language: Language) -> alt.Chart:
     ]
     series, domain = "series:N", list(names.values())
     legend = alt.Legend(
-        title=None, orient="top", offset=4, symbolType="stroke", symbolSize=400, symbolStrokeWidth=2
+        title=None,
+        orient="top",
+        offset=4,
+        padding=0,
+        symbolType="stroke",
+        symbolSize=400,
+        symbolStrokeWidth=2,
     )
     chart: alt.Chart = (
         alt.Chart(alt.Data(values=rows), height=HEIGHT_PX)
@@ -45,7 +51,9 @@ def latency(intervals: Sequence[Interval], language: Language) -> alt.Chart:
             x=_time(language),
             y=_count("ms:Q", language("milliseconds")),
             color=alt.Color(series, scale=alt.Scale(domain=domain, range=list(COLOURS)), legend=legend),
-            strokeDash=alt.StrokeDash(series, scale=alt.Scale(domain=domain, range=[[1, 0], [5, 3]])),
+            strokeDash=alt.StrokeDash(
+                series, scale=alt.Scale(domain=domain, range=[[1, 0], [5, 3]]), legend=legend
+            ),
         )
     )
     return chart

@@ -84,11 +84,12 @@ def _from_samples(language: Language) -> Iterator[tuple[Source, Callable[[], byt
 
 def _summary(outcomes: Sequence[Outcome], language: Language) -> None:
     answers = [outcome.result for outcome in outcomes if isinstance(outcome.result, Answer)]
+    cannot_tell = sum(answer.cannot_tell for answer in answers)
     text = language(
         "summary",
         images=len(outcomes),
-        answered=len(answers),
-        uncertain=sum(answer.uncertain for answer in answers),
+        answered=len(answers) - cannot_tell,
+        cannot_tell=cannot_tell,
         failed=len(outcomes) - len(answers),
     )
     st.html(f'<p role="status" class="rotulo-summary">{escape(text)}</p>')

@@ -19,6 +19,8 @@ AT_ONCE = 8
 # A local service answers within its latency target; this is for one that does not answer at all.
 TIMEOUT = httpx.Timeout(60, connect=3)
 RETRYABLE = frozenset({408, 429, 503, 504})
+UNKNOWN = "unknown"
+RENDERED_RECIPE = "bottle"
 
 _Payload = TypeVar("_Payload", bound=BaseModel)
 
@@ -80,6 +82,11 @@ class Answer(BaseModel):
     top: list[ClassProbability]
     timing: Timing | None = None
 
+    @property
+    def cannot_tell(self) -> bool:
+        """Unsure, or sure that it is none of the others, as the bottle model's third class says."""
+        return self.uncertain or self.label == UNKNOWN
+
 
 class Measured(BaseModel):
     """What was measured on one set of images; shares are 0 to 1. Older artifacts have fewer of them."""
@@ -112,6 +119,13 @@ class Model(BaseModel):
     max_batch_size: int
     calibration: Calibration
     metrics: dict[str, Any]
+    training: dict[str, Any] = {}
+
+    @property
+    def rendered(self) -> bool:
+        """Trained and measured on rendered images, and so without a word on photographs."""
+        recipe = self.training.get("recipe")
+        return isinstance(recipe, dict) and recipe.get("name") == RENDERED_RECIPE
 
     def measured(self, split: str) -> Measured | None:
         """`test` or `validation`; None where it was not measured, or not in a form that is known here."""
@@ -139,9 +153,6 @@ class ServiceClient:
     def models(self) -> list[Model]:
         """Every model that is being served."""
         return _parsed(_Models, self._send("GET", "/v1/models")).models
-
-    def model(self, name: str) -> Model:
-        return _parsed(Model, self._send("GET", f"/v1/models/{quote(name, safe='')}"))
 
     def metrics(self) -> str:
         """The page of metrics, in Prometheus' text format."""

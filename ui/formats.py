@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from ui.words import Language
 
@@ -40,6 +41,13 @@ def duration(milliseconds: float, language: Language) -> str:
 def seconds(value: float, language: Language) -> str:
     """Whole seconds, rounded up: who comes back any earlier is refused again."""
     return f"{number(math.ceil(value), language)}{_SPACE}s"
+
+
+def named(classes: Sequence[str], language: Language, most: int | None = None) -> str:
+    """The first `most` of them, or all, and how many there are where some are left out."""
+    names = ", ".join(map(language.label, classes[:most]))
+    left_out = most is not None and len(classes) > most
+    return f"{names}, … ({number(len(classes), language)})" if left_out else names
 
 
 def number(value: float, language: Language, digits: int = 0) -> str:

@@ -26,6 +26,8 @@ def live_view(client: ServiceClient, language: Language) -> None:
     except Unreachable:
         history.forget_last()
         st.warning(language("live_gone", url=client.url), icon=":material/cloud_off:")
+        if not history.intervals:
+            return
     except ClientError as error:
         show_problem(error, client.url, language)
         return

@@ -5,27 +5,20 @@ from __future__ import annotations
 import streamlit as st
 
 from ui.bars import shares_html
-from ui.classify_view import show_problem
-from ui.client import ClassProbability, ClientError, Measured, Model, ServiceClient
-from ui.formats import duration, exact_percent, number
+from ui.client import ClassProbability, Measured, Model
+from ui.formats import duration, exact_percent, named, number
 from ui.problems import plain
 from ui.words import Language
 
 
-def model_view(client: ServiceClient, name: str, language: Language) -> None:
-    """Asked anew whenever the tab is opened."""
-    try:
-        model = client.model(name)
-    except ClientError as error:
-        show_problem(error, client.url, language)
-        return
-    st.subheader(plain(model.name), anchor=False)
+def model_view(model: Model, language: Language) -> None:
+    """What the service last said of it."""
     split = "test" if model.measured("test") else "validation"
     measured = model.measured(split)
     if measured is None:
         st.info(language("not_measured"))
     else:
-        _measured(measured, split, language)
+        _measured(measured, split, model.rendered, language)
     left, right = st.columns(2, gap="large")
     with left:
         _facts(model, language)
@@ -33,7 +26,7 @@ def model_view(client: ServiceClient, name: str, language: Language) -> None:
         _classes(model, measured, language)
 
 
-def _measured(measured: Measured, split: str, language: Language) -> None:
+def _measured(measured: Measured, split: str, rendered: bool, language: Language) -> None:
     figures = {
         "accuracy": measured.accuracy,
         "calibration_error": measured.ece,
@@ -46,6 +39,8 @@ def _measured(measured: Measured, split: str, language: Language) -> None:
         column.metric(language(key), value, help=language(f"{key}_help"), border=True)
     if measured.images is not None:
         st.caption(language(f"measured_{split}", images=number(measured.images, language)))
+    if rendered:
+        st.warning(language("rendered"), icon=":material/warning:")
 
 
 def _facts(model: Model, language: Language) -> None:
@@ -67,4 +62,4 @@ def _classes(model: Model, measured: Measured | None, language: Language) -> Non
         rows = [ClassProbability(label=label, confidence=accuracies[label]) for label in model.classes]
         st.html(shares_html(language("classes_measured"), rows, language))
     else:
-        st.markdown(f"**{language('classes')}**  \n{plain(', '.join(model.classes))}")
+        st.markdown(f"**{language('classes')}**  \n{plain(named(model.classes, language))}")

@@ -11,14 +11,18 @@ from streamlit.elements.lib.mutable_tab_container import TabContainer
 
 from ui.classify_view import classify_view, show_problem
 from ui.client import ClientError, Model, ServiceClient
+from ui.formats import named
 from ui.live_view import live_view
 from ui.model_view import model_view
+from ui.problems import plain
 from ui.settings import read_settings
 from ui.words import LANGUAGES, Language, preferred
 
 ICON = Path(__file__).parent / "icon.svg"
 STYLE = Path(__file__).parent / "page.css"
 LOOK_AGAIN_SECONDS = 3
+WIDTH_PX = 420  # of the choice of a model
+CLASSES = 10  # named below it
 VIEWS = ("classify", "live", "model")
 
 
@@ -42,7 +46,7 @@ def page() -> None:
             live_view(client, language)
     if tabs["model"].open:
         with tabs["model"]:
-            model_view(client, model.name, language)
+            model_view(model, language)
 
 
 @st.cache_resource
@@ -110,9 +114,9 @@ def _look_again(client: ServiceClient) -> None:
 
 def _choose(models: list[Model], language: Language) -> Model:
     by_name = {model.name: model for model in models}
-    left, _ = st.columns([1, 2])
-    with left:
-        return by_name[st.selectbox(language("model"), list(by_name), key="model")]
+    chosen = by_name[st.selectbox(language("model"), list(by_name), key="model", width=WIDTH_PX)]
+    st.caption(f"{language('classes')}: {plain(named(chosen.classes, language, CLASSES))}")
+    return chosen
 
 
 def _tabs(language: Language) -> dict[str, TabContainer]:

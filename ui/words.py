@@ -26,16 +26,16 @@ ENGLISH: Mapping[str, str] = {
     "too_many": "Images chosen: {chosen}. Only the first {taken} are taken.",
     "try_again": "Try again",
     # answers
-    "summary": "Images: {images}. Answered: {answered}. Cannot tell: {uncertain}. Without an answer: {failed}.",
+    "summary": "Images: {images}. Answered: {answered}. Cannot tell: {cannot_tell}. Without an answer: {failed}.",
     "picture_of": "{name}, as it was sent",
     "confidence": "Confidence: {percent}",
     "cannot_tell": "Cannot tell",
-    "cannot_tell_why": "The likeliest class, {label}, has a confidence of {percent}. Below {threshold}, the line, this model does not count as sure.",
+    "cannot_tell_why": "The likeliest class, {label}, has a confidence of {percent}. The model counts as sure from {threshold} (the line).",
     "cannot_tell_short": "The likeliest class, {label}, has a confidence of {percent}: too little for this model to count as sure.",
-    "threshold": "The line marks {threshold}: the model counts as sure from there on.",
+    "threshold": "The model counts as sure from {threshold} (the line).",
     "next_likeliest": "Next likeliest",
     "likeliest": "Likeliest",
-    "timing": "Decoding {decode} · waiting {queue} · network {infer} · batch of {batch}",
+    "timing": "Decoding {decode} · waiting {queue} · model {infer} · batch of {batch}",
     "answered_by": "{model}, version {version}",
     # what can go wrong
     "unreachable": "The service does not answer",
@@ -111,9 +111,24 @@ ENGLISH: Mapping[str, str] = {
     "batch_images_count": "{count} images",
     "measured_test": "Measured on {images} test images, which it never saw in training, with the weights as stored.",
     "measured_validation": "Measured on {images} validation images, with the weights as stored.",
+    "rendered": "Its images are rendered: nothing has been measured on photographs.",
     "not_measured": "This artifact carries no measurement.",
     "classes": "Classes",
     "classes_measured": "Accuracy class by class",
+    # classes of the shipped models; others keep the names that they have
+    "class_airplane": "airplane",
+    "class_automobile": "automobile",
+    "class_bird": "bird",
+    "class_cat": "cat",
+    "class_deer": "deer",
+    "class_dog": "dog",
+    "class_frog": "frog",
+    "class_horse": "horse",
+    "class_ship": "ship",
+    "class_truck": "truck",
+    "class_closed": "closed",
+    "class_open": "open",
+    "class_unknown": "cannot tell",
 }
 
 PORTUGUESE: Mapping[str, str] = {
@@ -137,16 +152,16 @@ PORTUGUESE: Mapping[str, str] = {
     "too_many": "Imagens escolhidas: {chosen}. Só as primeiras {taken} são usadas.",
     "try_again": "Tentar de novo",
     # answers
-    "summary": "Imagens: {images}. Respondidas: {answered}. Sem certeza: {uncertain}. Sem resposta: {failed}.",
+    "summary": "Imagens: {images}. Respondidas: {answered}. Não dá para dizer: {cannot_tell}. Sem resposta: {failed}.",
     "picture_of": "{name}, como foi enviada",
     "confidence": "Confiança: {percent}",
     "cannot_tell": "Não dá para dizer",
-    "cannot_tell_why": "A classe mais provável, {label}, tem confiança de {percent}. Abaixo de {threshold}, a linha, este modelo não tem certeza suficiente.",
+    "cannot_tell_why": "A classe mais provável, {label}, tem confiança de {percent}. O modelo tem certeza a partir de {threshold} (a linha).",
     "cannot_tell_short": "A classe mais provável, {label}, tem confiança de {percent}: este modelo não tem certeza suficiente.",
-    "threshold": "A linha marca {threshold}: a partir daí o modelo tem certeza.",
+    "threshold": "O modelo tem certeza a partir de {threshold} (a linha).",
     "next_likeliest": "As próximas mais prováveis",
     "likeliest": "As mais prováveis",
-    "timing": "Decodificação {decode} · espera {queue} · rede {infer} · lote de {batch}",
+    "timing": "Decodificação {decode} · espera {queue} · modelo {infer} · lote de {batch}",
     "answered_by": "{model}, versão {version}",
     # what can go wrong
     "unreachable": "O serviço não responde",
@@ -210,7 +225,7 @@ PORTUGUESE: Mapping[str, str] = {
     "accuracy_help": "A proporção das imagens em que a classe mais provável estava certa.",
     "calibration_error": "Erro de calibração",
     "calibration_error_help": "Quanto a confiança e a proporção de respostas certas se afastam, em média (ECE).",
-    "coverage": "Respostas com certeza",
+    "coverage": "Com certeza",
     "coverage_help": "A proporção das imagens com confiança acima do limiar.",
     "precision": "Destas, certas",
     "precision_help": "Das respostas com certeza, a proporção que estava certa.",
@@ -222,9 +237,24 @@ PORTUGUESE: Mapping[str, str] = {
     "batch_images_count": "{count} imagens",
     "measured_test": "Medido em {images} imagens de teste, nunca vistas no treino, com os pesos tal como estão guardados.",
     "measured_validation": "Medido em {images} imagens de validação, com os pesos tal como estão guardados.",
+    "rendered": "As imagens são renderizadas: nada foi medido em fotografias.",
     "not_measured": "Este artefato não traz nenhuma medição.",
     "classes": "Classes",
     "classes_measured": "Acurácia classe por classe",
+    # classes of the shipped models; others keep the names that they have
+    "class_airplane": "avião",
+    "class_automobile": "automóvel",
+    "class_bird": "pássaro",
+    "class_cat": "gato",
+    "class_deer": "cervo",
+    "class_dog": "cachorro",
+    "class_frog": "sapo",
+    "class_horse": "cavalo",
+    "class_ship": "navio",
+    "class_truck": "caminhão",
+    "class_closed": "fechada",
+    "class_open": "aberta",
+    "class_unknown": "não dá para dizer",
 }
 
 
@@ -241,6 +271,10 @@ class Language:
     def __call__(self, key: str, **values: object) -> str:
         """The words under `key`; raises KeyError where there are none."""
         return self.words[key].format(**values)
+
+    def label(self, name: str) -> str:
+        """What a person calls the class `name`; itself where nothing better is known."""
+        return self.words.get(f"class_{name}", name)
 
 
 LANGUAGES: Mapping[str, Language] = {

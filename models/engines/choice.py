@@ -76,4 +76,7 @@ def _objection(precision: str, export: Export | None, wish: Wish, capabilities: 
 
 
 def _cost(export: Export | None) -> str:
-    return f"loses {100 * export.accuracy_loss:.2f} points of accuracy" if export else "exact"
+    if export is None:
+        return "exact"
+    loss = 100 * export.accuracy_loss
+    return f"{'loses' if loss >= 0 else 'gains'} {abs(loss):.2f} points of accuracy in validation"

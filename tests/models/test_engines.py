@@ -76,6 +76,11 @@ def test_the_choice_says_what_was_passed_over_and_why() -> None:
     assert "loses 1.00 points of accuracy where 0.30 are allowed" in reason
 
 
+def test_an_export_that_does_better_is_said_to_gain() -> None:
+    reason = choose(manifest(export("int8", -0.0008)), Wish(), ALL).reason
+    assert reason == "gains 0.08 points of accuracy in validation"
+
+
 def test_a_precision_that_was_never_exported_cannot_be_asked_for() -> None:
     with pytest.raises(BadArtifact, match="not int8"):
         choose(manifest(), Wish(precision="int8"), ALL)

@@ -40,6 +40,13 @@ def test_an_uncertain_answer_is_not_shown_as_an_answer() -> None:
     assert html.count("<tr>") == 2  # the likeliest is one candidate among others
 
 
+def test_an_answer_that_it_cannot_be_told_is_no_class_however_sure() -> None:
+    html = answer_html(answer("unknown"), 0.6, EN)
+    assert heading(html) == "?Cannot tell"
+    assert "Confidence: 97\u00a0%" in html
+    assert "rotulo-striped" not in html  # it is sure of that
+
+
 def test_the_rest_does_not_repeat_the_answer() -> None:
     html = answer_html(answer(), 0.9, EN)
     assert re.findall(r'<th scope="row">(.*?)</th>', html) == ["dog"]

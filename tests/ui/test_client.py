@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from models import catalog
 from models.predictor import Predictor
 from tests.conftest import SAMPLES, ImageMaker
 from tests.live import LiveService, serve
@@ -104,18 +106,24 @@ def test_no_images_are_no_requests(client: ServiceClient) -> None:
 
 
 def test_a_model_is_described(client: ServiceClient) -> None:
-    (listed,) = client.models()
-    model = client.model("cifar10")
-    assert listed.name == model.name == "cifar10"
+    (model,) = client.models()
+    assert model.name == "cifar10"
     assert len(model.classes) == 10
     assert model.calibration.uncertain_below == 0.3
     assert model.measured("test") is None
 
 
+def test_a_model_that_has_seen_renders_alone_is_known_by_its_recipe(client: ServiceClient) -> None:
+    (model,) = client.models()
+    manifest = json.loads((catalog.locate(catalog.SHIPPED_MODELS, "bottle") / "model.json").read_text())
+    assert not model.rendered
+    assert model.model_copy(update={"training": manifest["training"]}).rendered
+
+
 def test_a_model_that_is_not_there_is_said_so(client: ServiceClient) -> None:
     for name in ("none", "../cifar10", "ção"):
         with pytest.raises(Refused) as caught:
-            client.model(name)
+            client.classify(name, b"")
         assert caught.value.status == 404
 
 

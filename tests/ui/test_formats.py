@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ui.formats import duration, exact_percent, number, percent, seconds
+from ui.formats import duration, exact_percent, named, number, percent, seconds
 from ui.words import LANGUAGES
 
 EN, PT = LANGUAGES["en"], LANGUAGES["pt"]
@@ -72,6 +72,11 @@ def test_measured_shares_have_one_digit() -> None:
 )
 def test_a_duration_has_about_two_digits(milliseconds: float, text: str) -> None:
     assert spaced(duration(milliseconds, EN)) == text
+
+
+def test_of_very_many_classes_the_first_are_named_and_all_are_counted() -> None:
+    assert named(["cat", "plum"], PT) == named(["cat", "plum"], PT, 2) == "gato, plum"
+    assert named(["cat"] * 1000, EN, 2) == "cat, cat, … (1,000)"
 
 
 def test_nobody_is_told_to_come_back_too_early() -> None:

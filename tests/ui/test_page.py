@@ -75,7 +75,7 @@ def test_an_image_is_chosen_and_its_answer_read(page: Page) -> None:
     assert (name, answer) == ("cat.jpg", "cat")
     assert re.fullmatch(r"Confidence: (> )?9\d(\.\d)?\s%", confidence)
     assert "Next likeliest" in card
-    assert re.search(r"Decoding [\d.]+\sms · waiting [\d.]+\sms · network [\d.]+\sms · batch of 1\n", card)
+    assert re.search(r"Decoding [\d.]+\sms · waiting [\d.]+\sms · model [\d.]+\sms · batch of 1\n", card)
     assert "cifar10, version 1" in card
 
 
@@ -88,7 +88,7 @@ def test_a_bad_image_among_good_ones_harms_only_itself(page: Page, broken: Path)
     assert "Status 422" in bad
     assert re.search(r"Request id: [0-9a-f]{32}", bad)
     assert "Cannot tell" in coffee  # the model knows no coffee
-    assert page.wait_for("Images: 3. Answered: 2. Cannot tell: 1. Without an answer: 1.")
+    assert page.wait_for("Images: 3. Answered: 1. Cannot tell: 1. Without an answer: 1.")
 
 
 def test_of_very_many_images_the_first_are_taken_and_the_page_says_so(page: Page, tmp_path: Path) -> None:
@@ -123,8 +123,9 @@ def test_the_page_speaks_portuguese_and_keeps_what_was_chosen(page: Page) -> Non
     page.click("Português")
     page.wait_for("Acurácia classe por classe")
     page.click("Classificar")
-    page.wait_for("Imagens: 2. Respondidas: 2. Sem certeza: 1. Sem resposta: 0.")
+    page.wait_for("Imagens: 2. Respondidas: 1. Não dá para dizer: 1. Sem resposta: 0.")
     cat, coffee = page.wait_for_cards(2)
+    assert cat.split("\n")[1] == "gato"
     assert "Confiança: " in cat
     assert "Não dá para dizer" in coffee
     assert page.language() == "pt-BR"
@@ -167,6 +168,8 @@ def test_a_service_that_is_gone_is_said_so_and_taken_up_again(browser: Chrome, s
         assert f"Nobody answers at http://127.0.0.1:{live.port}" in card
         page.click("Live")
         page.wait_for("The figures go on when it is there again.")
+        page.click("The model")
+        page.wait_for("Accuracy class by class")  # known from before
         page.click("Classify")
         stack.enter_context(running(shipped, live.port))
         page.wait_until_gone("Nobody answers")

@@ -8,10 +8,12 @@ from string import Formatter
 
 import pytest
 
+from models import catalog
+from models.manifest import Manifest
 from service.errors import INTERNAL_ERROR, PROBLEMS
 from ui import words
 from ui.pictures import samples
-from ui.words import ENGLISH, PORTUGUESE, preferred
+from ui.words import ENGLISH, LANGUAGES, PORTUGUESE, preferred
 
 SOURCES = "\n".join(
     path.read_text() for path in Path(words.__file__).parent.glob("*.py") if path.stem != "words"
@@ -48,9 +50,33 @@ def test_every_word_is_said_somewhere() -> None:
     names = {f"sample_{name}" for name in samples()} | {
         f"tab_{view}" for view in ("classify", "live", "model")
     }
-    composed = names | KINDS | {"measured_test", "measured_validation"}
+    classes = {key for key in ENGLISH if key.startswith("class_")}
+    composed = names | KINDS | classes | {"measured_test", "measured_validation"}
     for key in ENGLISH.keys() - composed:
         assert re.search(rf"""["']{key.removesuffix("_help")}["']""", SOURCES), key
+
+
+def test_every_class_of_the_shipped_models_has_a_name_and_no_other_has() -> None:
+    manifests = [catalog.locate(catalog.SHIPPED_MODELS, name) for name in ("bottle", "cifar10")]
+    classes = {
+        each
+        for path in manifests
+        for each in Manifest.model_validate_json((path / "model.json").read_text()).classes
+    }
+    assert {key.removeprefix("class_") for key in ENGLISH if key.startswith("class_")} == classes
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "said"),
+    [
+        ("en", "cat", "cat"),
+        ("en", "unknown", "cannot tell"),
+        ("pt", "open", "aberta"),
+        ("pt", "plum", "plum"),
+    ],
+)
+def test_a_class_has_the_name_that_a_person_gives_it_or_else_its_own(code: str, name: str, said: str) -> None:
+    assert LANGUAGES[code].label(name) == said
 
 
 def test_every_problem_of_the_service_has_a_sentence() -> None:
