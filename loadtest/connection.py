@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import httptools
@@ -64,6 +64,7 @@ class Connection(asyncio.Protocol):
         self._response = Response()
         self._transport: asyncio.Transport | None = None
         self._timers: list[asyncio.TimerHandle] = []
+        self._unsent = 0  # pieces of a slow upload
 
     def send(self, message: Message, timeout_seconds: float) -> None:
         """Start the request; it ends in `on_response` or `on_lost`."""
@@ -95,6 +96,8 @@ class Connection(asyncio.Protocol):
             return
         if self._response.complete:
             self._stop_timers()
+            if self._unsent:  # the server would take what comes next for the rest of this body
+                self._response.keep_alive = False
             self._on_response(self, self._response)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -112,15 +115,18 @@ class Connection(asyncio.Protocol):
         self._timers.clear()
 
     def _drip(self, loop: asyncio.AbstractEventLoop, message: Message) -> None:
-        for index, piece in enumerate(_pieces(message.data)):
+        pieces = _pieces(message.data)
+        self._unsent = len(pieces)
+        for index, piece in enumerate(pieces):
             after = message.upload_seconds * index / _PIECES
             self._timers.append(loop.call_later(after, self._write, piece))
 
     def _write(self, piece: bytes) -> None:
+        self._unsent -= 1
         if self._transport:
             self._transport.write(piece)
 
 
-def _pieces(data: bytes) -> Iterable[bytes]:
+def _pieces(data: bytes) -> Sequence[bytes]:
     size = -(-len(data) // _PIECES)
-    return (data[start : start + size] for start in range(0, len(data), size))
+    return [data[start : start + size] for start in range(0, len(data), size)]

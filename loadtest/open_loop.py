@@ -87,7 +87,7 @@ class OpenLoop:
         """The whole schedule, and the answers to it; raises OSError if there is nobody to talk to."""
         self._loop = asyncio.get_running_loop()
         self._all_answered = asyncio.Event()
-        await asyncio.gather(*(self._connection() for _ in range(self._limits.warm_connections)))
+        await asyncio.gather(*(self._warm() for _ in range(self._limits.warm_connections)))
         with _without_collections():
             self._started = self._loop.time()
             if on_second:
@@ -126,17 +126,24 @@ class OpenLoop:
 
     async def _connect(self) -> None:
         try:
-            _, connection = await self._loop.create_connection(
-                lambda: Connection(self._on_response, self._on_lost), self._host, self._port
-            )
+            connection = await self._established()
         except OSError as error:
             self._open -= 1
-            if not self._line:
-                raise
-            due, message = self._line.popleft()
-            self._finish(message, due, self._now(), Outcome.UNREACHED, fault=type(error).__name__)
+            if self._line:  # else whoever it was for has got another
+                due, message = self._line.popleft()
+                self._finish(message, due, self._now(), Outcome.UNREACHED, fault=type(error).__name__)
         else:
             self._free(connection)
+
+    async def _warm(self) -> None:
+        self._open += 1
+        self._free(await self._established())
+
+    async def _established(self) -> Connection:
+        _, connection = await self._loop.create_connection(
+            lambda: Connection(self._on_response, self._on_lost), self._host, self._port
+        )
+        return connection
 
     def _free(self, connection: Connection) -> None:
         if self._line:

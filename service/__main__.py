@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from models.errors import RotuloModelError
 from service.process import logs
 from service.process.leaving import leave_at_signals
-from service.process.listening import bound
+from service.process.listening import bound, bound_everywhere
 from service.process.memory import give_back_large_blocks
 from service.settings import BadSettings, Settings, read_settings
 
@@ -26,7 +26,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _serve(settings: Settings) -> int:
-    bound(settings).close()  # to know before the models are loaded; the socket that serves is uvicorn's
+    for each in bound_everywhere(settings):
+        each.close()  # to know before the models are loaded; the server binds its own
     # After the settings are known to be good: these imports take seconds.
     from service.greeting import greeting
     from service.server import Server

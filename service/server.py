@@ -17,7 +17,7 @@ import uvicorn
 from service.app import create_app
 from service.edge.guarded_protocol import ConnectionLimits, guarded
 from service.process.leaving import HANGING, leave, leave_at_signal
-from service.process.listening import url_of
+from service.process.listening import bound_everywhere, duplicated, unfit, url_of
 from service.wiring import Service
 
 # Between closing the listener and closing idle connections: what the kernel had accepted is still read.
@@ -37,7 +37,11 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self.make_ready()
-        await super().startup(sockets)
+        settings = self._service.settings
+        try:
+            await super().startup(duplicated(sockets or bound_everywhere(settings)))
+        except OSError as error:  # somebody else has begun to listen there
+            raise unfit(settings, error) from error
         if self.started:
             self._when_listening(url_of(self.servers[0].sockets[0], tls=self.config.is_ssl))
 

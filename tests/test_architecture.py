@@ -60,7 +60,7 @@ def test_models_know_nothing_of_http_and_the_service_nothing_of_training() -> No
 
 def test_the_page_s_streamlit_is_only_in_its_shell() -> None:
     shell = {path.name for path in sources("ui") if "streamlit" in set(imported(path))}
-    assert shell == {"page.py", "classify_view.py", "live_view.py", "model_view.py"}
+    assert shell == {"page.py", "classify_view.py", "live_view.py", "model_view.py", "record_view.py"}
 
 
 def test_ray_is_optional_and_in_one_module() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -21,6 +22,8 @@ TIMEOUT = httpx.Timeout(60, connect=3)
 RETRYABLE = frozenset({408, 429, 503, 504})
 UNKNOWN = "unknown"
 RENDERED_RECIPE = "bottle"
+
+Wanted = Mapping[str, str | int | bool]  # a query
 
 _Payload = TypeVar("_Payload", bound=BaseModel)
 
@@ -139,6 +142,36 @@ class _Models(BaseModel):
     models: list[Model]
 
 
+class Recorded(BaseModel):
+    """One image that was answered, as the record has it."""
+
+    time: datetime
+    request_id: str
+    api_key: str | None
+    version: str
+    image_sha256: str
+    width: int
+    height: int
+    label: str
+    confidence: float
+    uncertain: bool
+    decode_seconds: float
+    queue_seconds: float
+    infer_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """What the answer took: decoding, waiting, and the batch."""
+        return self.decode_seconds + self.queue_seconds + self.infer_seconds
+
+
+class RecordPage(BaseModel):
+    """Newest first; `next` is None where nothing older matches."""
+
+    predictions: list[Recorded]
+    next: str | None
+
+
 class ServiceClient:
     """One service. Its methods may be called from several threads at once; each raises ClientError."""
 
@@ -176,6 +209,19 @@ class ServiceClient:
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             return list(pool.map(ask, images))
+
+    def predictions(self, token: str, wanted: Wanted) -> RecordPage:
+        """The newest rows of the record that match; `token` is the service's admin token."""
+        return _parsed(RecordPage, self._record(token, wanted))
+
+    def predictions_csv(self, token: str, wanted: Wanted) -> bytes:
+        """The same as a file for spreadsheets."""
+        return self._record(token, {**wanted, "format": "csv"}).content
+
+    def _record(self, token: str, wanted: Wanted) -> httpx.Response:
+        # In bytes: a header is ASCII to httpx, and people type what they like.
+        headers = [(b"Authorization", b"Bearer " + token.encode())]
+        return self._send("GET", "/v1/predictions", params=dict(wanted), headers=headers)
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         try:

@@ -15,6 +15,7 @@ from ui.formats import named
 from ui.live_view import live_view
 from ui.model_view import model_view
 from ui.problems import plain
+from ui.record_view import record_view
 from ui.settings import read_settings
 from ui.words import LANGUAGES, Language, preferred
 
@@ -23,7 +24,7 @@ STYLE = Path(__file__).parent / "page.css"
 LOOK_AGAIN_SECONDS = 3
 WIDTH_PX = 420  # of the choice of a model
 CLASSES = 10  # named below it
-VIEWS = ("classify", "live", "model")
+VIEWS = ("classify", "live", "model", "record")
 
 
 def page() -> None:
@@ -47,6 +48,9 @@ def page() -> None:
     if tabs["model"].open:
         with tabs["model"]:
             model_view(model, language)
+    if tabs["record"].open:
+        with tabs["record"]:
+            record_view(client, model, language)
 
 
 @st.cache_resource

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -19,7 +22,7 @@ from loadtest.answers import Outcome, native_answer
 from loadtest.images import EncodedImage
 from loadtest.measured import Measured
 from loadtest.messages import Message
-from loadtest.open_loop import SenderLimits, send
+from loadtest.open_loop import OpenLoop, SenderLimits, send
 from tests.loadtest.fakes import FakeServer, Received, Reply, answers, fake_server, holding_until
 
 IMAGE = bodies.raw(EncodedImage("cat.png", b"\x89PNG" + bytes(2000)))
@@ -170,3 +173,53 @@ def test_nobody_to_talk_to_is_said_at_once() -> None:
         pass
     with pytest.raises(OSError, match="Connect call failed"):
         load(server, [0.0])
+
+
+@contextlib.contextmanager
+def refusing_early(connections: list[bytes]) -> Iterator[int]:
+    """A server that reads a head, refuses, keeps the connection, and notes what comes after; its port."""
+
+    def serve(client: socket.socket, number: int) -> None:
+        with client:
+            read = b""
+            while b"\r\n\r\n" not in read and (data := client.recv(65536)):
+                read += data
+            client.sendall(b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
+            with contextlib.suppress(ConnectionError):
+                while data := client.recv(65536):
+                    read += data
+            connections[number] = read
+
+    def accept() -> None:
+        with contextlib.suppress(OSError), ThreadPoolExecutor() as pool:
+            while True:
+                client, _ = listener.accept()
+                connections.append(b"")
+                pool.submit(serve, client, len(connections) - 1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        yield int(listener.getsockname()[1])
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+def test_after_half_an_upload_that_was_refused_nothing_else_is_sent_there() -> None:
+    connections: list[bytes] = []
+    slow = message(upload_seconds=0.5)
+    with refusing_early(connections) as port:
+        measured = send("127.0.0.1", port, [0.0, 0.2], lambda _: slow, SenderLimits(warm_connections=1))
+    assert list(measured.outcomes) == [Outcome.REFUSED] * 2
+    assert [read.count(b"POST ") for read in connections] == [1, 1]
+
+
+async def test_a_connection_that_nobody_waits_for_any_more_may_fail() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    sender = OpenLoop("127.0.0.1", port, lambda _: message(), FEW)
+    sender._loop = asyncio.get_running_loop()
+    await sender._connection()
+    assert sender._open == 0
+    with pytest.raises(OSError, match="Connect call failed"):
+        await sender._warm()

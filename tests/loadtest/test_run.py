@@ -11,6 +11,8 @@ import pytest
 
 from loadtest import traffic
 from loadtest.__main__ import main
+from loadtest.described import Described
+from loadtest.run import default_rate
 from loadtest.scenarios import SCENARIOS
 from tests.loadtest.fakes import Behaviour, FakeServer, Received, Reply, fake_server
 from tests.loadtest.rotulo import TOKEN, rotulo
@@ -174,3 +176,9 @@ def test_the_page_lists_every_scenario_with_its_question() -> None:
     page = (Path(__file__).parents[2] / "docs" / "loadtest.md").read_text()
     for scenario in SCENARIOS.values():
         assert f"| `{scenario.name}` | {scenario.question} |" in page
+
+
+def test_the_default_rate_leaves_room_for_what_surrounds_the_batches() -> None:
+    curve = ((1, 0.001, 0.001), (32, 0.032, 0.032))  # a thousand images a second, and HTTP as much again
+    model = Described("cifar10", "1", "engine", 1.0, 32, 1000, curve)
+    assert default_rate(SCENARIOS["steady"], model) == 350

@@ -15,6 +15,7 @@ from selenium.common.exceptions import StaleElementReferenceException, WebDriver
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service as Driver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
@@ -98,6 +99,31 @@ class Page:
 
         # The page may be drawn anew between the finding and the click.
         self._waiter(StaleElementReferenceException).until(clicked, text)
+
+    def write(self, label: str, text: str) -> None:
+        """Into the field with this label, in place of what is there; then the Enter key."""
+
+        def typed(browser: WebDriver) -> bool:
+            for field in browser.find_elements(By.CSS_SELECTOR, f"input[aria-label={label!r}]"):
+                field.send_keys(Keys.CONTROL, "a")
+                field.send_keys(text, Keys.ENTER)
+                return True
+            return False
+
+        self._waiter(WebDriverException).until(typed, label)
+
+    def wait_for_rows(self, count: int) -> list[str]:
+        """Until the table has so many; what each says. It is drawn on a canvas, and in it stands as text."""
+        script = (
+            "return [...document.querySelectorAll('[data-testid=stDataFrame] canvas tbody tr')]"
+            ".map(row => row.textContent)"
+        )
+
+        def drawn(_: WebDriver) -> list[str]:
+            rows = [str(row) for row in self._run(script)]
+            return rows if len(rows) == count else []
+
+        return self._waiter().until(drawn, f"{count} rows")
 
     def wait_for(self, text: str) -> str:
         """Until the page shows it; everything it shows then."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -14,7 +15,7 @@ from models import catalog, loader
 from models.engines.choice import Wish
 from models.predictor import Predictor
 from tests.conftest import SAMPLES
-from tests.live import LiveService, multipart, serve
+from tests.live import TOKEN, LiveService, multipart, serve
 from tests.ui.browser import CHROMEDRIVER, CHROMIUM, Page, chromium, started_page
 
 pytestmark = pytest.mark.skipif(
@@ -154,6 +155,36 @@ def test_the_live_view_shows_what_is_asked_meanwhile(page: Page, service: LiveSe
     page.wait_for("Batches by size")
     page.wait_for_element("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg")
     assert page.wait_for_figures("Images a second", "p99 latency", "Mean batch size")
+
+
+def test_the_record_is_shown_to_who_has_the_admin_token(
+    browser: Chrome, shipped: Predictor, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        url = f"sqlite:///{tmp_path / 'predictions.db'}"
+        live = stack.enter_context(serve([shipped], latency_target_ms=300_000, record_url=url))
+        page = Page(browser, stack.enter_context(started_page("--url", f"http://127.0.0.1:{live.port}")))
+        page.open("?language=en")
+        page.upload(SAMPLES / "cat.jpg", SAMPLES / "coffee.jpg")
+        page.wait_for_cards(2)
+        page.click("The record")
+        page.wait_for("so the service asks for its admin token")
+        page.write("Admin token of the service", "çerto")
+        page.wait_for("This is not the service's admin token.")
+        page.write("Admin token of the service", TOKEN)
+        page.wait_for("Newest first. Answers: 2.")
+        page.click("Only those it was not sure of")
+        page.wait_for("Newest first. Answers: 1.")
+        (row,) = page.wait_for_rows(1)
+        assert hashlib.sha256((SAMPLES / "coffee.jpg").read_bytes()).hexdigest() in row
+        page.click("Português")
+        page.wait_for("As mais novas primeiro. Respostas: 1.")
+
+
+def test_a_service_without_a_record_is_said_to_have_none(page: Page) -> None:
+    page.click("The record")
+    page.write("Admin token of the service", TOKEN)
+    page.wait_for("This service keeps no record of its answers.")
 
 
 def test_a_service_that_is_gone_is_said_so_and_taken_up_again(browser: Chrome, shipped: Predictor) -> None:

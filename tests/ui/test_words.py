@@ -48,7 +48,7 @@ def test_every_word_that_the_page_says_is_there() -> None:
 
 def test_every_word_is_said_somewhere() -> None:
     names = {f"sample_{name}" for name in samples()} | {
-        f"tab_{view}" for view in ("classify", "live", "model")
+        f"tab_{view}" for view in ("classify", "live", "model", "record")
     }
     classes = {key for key in ENGLISH if key.startswith("class_")}
     composed = names | KINDS | classes | {"measured_test", "measured_validation"}
