@@ -10,7 +10,7 @@ from models.errors import RotuloModelError
 from service.process import logs
 from service.process.leaving import leave_at_signals
 from service.process.listening import bound, bound_everywhere
-from service.process.memory import give_back_large_blocks
+from service.process.memory import give_back_large_blocks, leave_out_of_collections
 from service.settings import BadSettings, Settings, read_settings
 
 
@@ -41,7 +41,12 @@ def _serve(settings: Settings) -> int:
     service = Service(settings, store.load_all(), store)
     token = service.admin_token.value if service.admin_token.generated else None
     say = logs.announce if settings.log_format == "json" else output.say
-    Server(service, lambda url: say(greeting(service, url, token))).run()
+
+    def listening(url: str) -> None:
+        leave_out_of_collections()
+        say(greeting(service, url, token))
+
+    Server(service, listening).run()
     output.flush()
     return 0
 

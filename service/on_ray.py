@@ -22,7 +22,7 @@ from service.peers import OutOfReach
 from service.process import logs
 from service.process.background import in_thread
 from service.process.leaving import HANGING, leave
-from service.process.memory import give_back_large_blocks
+from service.process.memory import give_back_large_blocks, leave_out_of_collections
 from service.serving.store import Store
 from service.settings import PREFIX, BadSettings, Settings, read_settings
 from service.wiring import Service
@@ -120,6 +120,7 @@ class Replica:
         store = Store(settings)
         self.service = Service(settings, await in_thread(store.load_all), store, OutOfReach())
         await self.service.warm_up()
+        leave_out_of_collections()
         self._watching = asyncio.create_task(watch(self.service))
 
     def __serve_build_asgi_app__(self) -> App:

@@ -1,8 +1,9 @@
-"""What a serving process tells its allocator at the start: for all of it, so by the command line alone."""
+"""What a serving process tells its allocator and its garbage collector: for all of it, so by its command alone."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
@@ -24,3 +25,13 @@ def give_back_large_blocks() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def leave_out_of_collections() -> None:
+    """Keep what there is now out of the collections of garbage to come: modules, routes, the first models.
+
+    A full one looks at every object while all callers wait: 0.27 s with torch's 360,000, the time of four
+    batches. Models go by their reference counts, so that one which is switched away is freed all the same.
+    """
+    gc.collect()
+    gc.freeze()

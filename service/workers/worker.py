@@ -22,7 +22,7 @@ from service.process import logs
 from service.process.cpus import share
 from service.process.leaving import leave, leave_as, leave_at_signals
 from service.process.listening import bound
-from service.process.memory import give_back_large_blocks
+from service.process.memory import give_back_large_blocks, leave_out_of_collections
 from service.server import Server
 from service.serving.served import ServedModel
 from service.serving.store import Store
@@ -126,6 +126,7 @@ class Worker(Server):
         until_gone.add_done_callback(self._drain_alone)
 
     def _say_listening(self, url: str) -> None:
+        leave_out_of_collections()
         said = greeting(self._service, url, self._task.generated_token)
         self._telling = asyncio.create_task(self._link.tell("listening", said))
 

@@ -30,3 +30,17 @@ with ThreadPoolExecutor(2) as pool:
 def test_blocks_as_large_as_pillows_are_given_back() -> None:
     result = subprocess.run([sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True)
     assert int(result.stdout) < 16, result.stderr
+
+
+FROZEN = """
+import gc
+from service.process.memory import leave_out_of_collections
+kept = [[] for _ in range(100_000)]
+leave_out_of_collections()
+print(len(gc.get_objects()))
+"""
+
+
+def test_what_stays_is_looked_at_in_no_collection() -> None:
+    result = subprocess.run([sys.executable, "-c", FROZEN], cwd=ROOT, capture_output=True, text=True)
+    assert int(result.stdout) < 1000, result.stderr
