@@ -1,4 +1,4 @@
-"""What a serving process tells its allocator and its garbage collector: for all of it, so by its command alone."""
+"""What a process that serves tells its allocator and its garbage collector, once and for all of it."""
 
 from __future__ import annotations
 
