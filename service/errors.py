@@ -105,6 +105,10 @@ class ClientLeft(ServiceError):
 class Overloaded(ServiceError):
     """A bound outside the waiting line is reached."""
 
+    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds  # None: not known
+
 
 class RecordAway(ServiceError):
     """The record's database cannot be reached, or takes too long."""

@@ -147,8 +147,9 @@ class ServedModel:
     async def decode(self, data: bytes, budget: Budget) -> Pixels:
         """One encoded image -> uint8 (size, size, 3); raises ImageError, Overloaded or DeadlineExceeded."""
         started = time.perf_counter()
+        in_time_for_a_batch = self.deadline(budget) - self.batcher.latency.typical(1)
         try:
-            pixels = await self._decoder.decode(self.predictor, data, self.deadline(budget))
+            pixels = await self._decoder.decode(self.predictor, data, in_time_for_a_batch)
         except TimeoutError:
             waited = asyncio.get_running_loop().time() - budget.arrived
             raise DeadlineExceeded(self.predictor.manifest.name, waited) from None

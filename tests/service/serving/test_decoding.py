@@ -70,6 +70,27 @@ async def test_the_line_for_a_thread_is_bounded(slow: SlowToDecode, make_image: 
     decoder.close()
 
 
+async def test_who_could_not_be_ready_in_time_is_refused_before_the_line(
+    slow: SlowToDecode, make_image: ImageMaker
+) -> None:
+    refused: list[tuple[str, str]] = []
+    decoder = Decoder(1, 8, lambda *said: refused.append(said))
+    image = make_image(0, (SIDE, SIDE))
+    decoder._seconds = 10.0  # as the last ones took
+    loop = asyncio.get_running_loop()
+    first = asyncio.ensure_future(decoder.decode(slow, image, loop.time() + 5))  # a thread is free
+    await asyncio.sleep(0)
+    assert decoder.wait_seconds() == 10.0
+    with pytest.raises(Overloaded) as refusal:
+        await decoder.decode(slow, image, loop.time() + 5)
+    assert refusal.value.retry_after_seconds == pytest.approx(5, abs=1)
+    assert refused == [("cifar10", "decoding")]
+    slow.released.set()
+    await first
+    assert decoder.wait_seconds() == 0
+    decoder.close()
+
+
 @pytest.mark.parametrize("path", ["/v1/models/cifar10/predict", "/predict"])
 def test_a_caller_behind_slow_images_gets_its_504(
     slow: SlowToDecode, make_image: ImageMaker, path: str
