@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from models.images import Encoded, Pixels
 from models.predictor import Predictor
 from service.errors import Overloaded
 
-FORGETTING = 0.05  # weight of the newest decode in what is expected of the next
+FORGETTING = 0.05  # weight of the newest decode in what is expected of those to come
 
 
 class Decoder:
@@ -30,7 +29,8 @@ class Decoder:
         self._limit = threads + max_waiting
         self._refused = refused
         self._in_progress = 0
-        self._seconds = 0.0  # of a decode, with what else the processors have to do
+        self._turn_seconds = 0.0  # from one image done to the next while there is a line, whatever else runs
+        self._turn_began: float | None = None
 
     @property
     def in_progress(self) -> int:
@@ -38,50 +38,49 @@ class Decoder:
         return self._in_progress
 
     def wait_seconds(self) -> float:
-        """How long an image that comes now will wait for a thread, and be in it; 0 where one is free."""
-        ahead = self._in_progress - self._threads + 1
-        return max(0, ahead) * self._seconds / self._threads
+        """Until an image that comes now would be decoded; 0 where a thread is free."""
+        return max(0, self._in_progress - self._threads + 1) * self._turn_seconds
 
-    async def decode(self, predictor: Predictor, data: bytes, deadline: float) -> Pixels:
-        """Encoded image -> uint8 (size, size, 3).
-
-        `deadline`, on the loop's clock, is when it must be decoded: past it, an image that waits for a thread
-        is taken out of the line. Raises ImageError, TimeoutError, or Overloaded where the line is full or
-        too long for that.
-        """
-        image = predictor.inspect(data)
-        if image.small:
-            return predictor.decode(image)
-        self._admit(predictor.manifest.name, deadline)
-        async with asyncio.timeout_at(deadline):
-            return await self._in_pool(predictor, image)
-
-    def _admit(self, model: str, deadline: float) -> None:
+    def admit(self, model: str, deadline: float) -> None:
+        """Refuse now what would not be decoded by `deadline`, on the loop's clock; raises Overloaded."""
         left_seconds = deadline - asyncio.get_running_loop().time()
         late_seconds = self.wait_seconds() - left_seconds
         if self._in_progress >= self._limit or (left_seconds > 0 and late_seconds > 0):
             self._refused(model, "decoding")
             raise Overloaded("too many images are being decoded", late_seconds if late_seconds > 0 else None)
 
+    async def decode(self, predictor: Predictor, image: Encoded, deadline: float) -> Pixels:
+        """Encoded image -> uint8 (size, size, 3).
+
+        Past the deadline, an image that waits for a thread is taken out of the line. Raises ImageError,
+        TimeoutError, and what `admit` raises.
+        """
+        if image.small:
+            return predictor.decode(image)
+        self.admit(predictor.manifest.name, deadline)
+        async with asyncio.timeout_at(deadline):
+            return await self._in_pool(predictor, image)
+
     async def _in_pool(self, predictor: Predictor, image: Encoded) -> Pixels:
         self._in_progress += 1
-        future = self._pool.submit(_timed, predictor, image)
+        future = self._pool.submit(predictor.decode, image)
         loop = asyncio.get_running_loop()
         # Counted until the thread is done with it, even when the caller has left.
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))
-        pixels, seconds = await asyncio.wrap_future(future)
-        self._seconds += (seconds - self._seconds) * (FORGETTING if self._seconds else 1.0)
-        return pixels
+        future.add_done_callback(
+            lambda done: loop.call_soon_threadsafe(self._done, loop.time(), done.cancelled())
+        )
+        return await asyncio.wrap_future(future)
 
-    def _done(self) -> None:
+    def _done(self, now: float, cancelled: bool) -> None:
         self._in_progress -= 1
+        if cancelled:
+            return
+        if self._turn_began is not None:
+            seconds = now - self._turn_began
+            weight = FORGETTING if self._turn_seconds else 1.0
+            self._turn_seconds += (seconds - self._turn_seconds) * weight
+        self._turn_began = now if self._in_progress >= self._threads else None
 
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _timed(predictor: Predictor, image: Encoded) -> tuple[Pixels, float]:
-    """In a thread: the pixels, and the seconds they took."""
-    started = time.perf_counter()
-    return predictor.decode(image), time.perf_counter() - started

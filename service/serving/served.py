@@ -52,6 +52,7 @@ class ServedModel:
         self.batcher = batcher
         self._decoder = decoder
         self._trace = trace
+        self._decodes_in_threads = False
         self._requests = 0
         self._unused = asyncio.Event()
         self._unused.set()
@@ -95,6 +96,9 @@ class ServedModel:
         timeout = math.inf if budget.timeout_seconds is None else budget.timeout_seconds
         return self.policy.deadline(budget.arrived, timeout)
 
+    def _in_time_for_a_batch(self, budget: Budget) -> float:
+        return self.deadline(budget) - self.batcher.latency.typical(1)
+
     def latency_curve(self) -> list[LatencyPoint]:
         """Learnt seconds for batches of 1, 2, 4, ... and of the largest size."""
         largest = self.policy.max_batch_size
@@ -117,7 +121,13 @@ class ServedModel:
             ) from error
 
     def admit(self, budget: Budget, images: int = 1) -> None:
-        """Refuse now, before any work, what the line could not answer in time; raises what `submit` would."""
+        """Refuse now, before any work, what the lines could not answer in time.
+
+        Raises what `submit` would, and Overloaded. That an image will wait for a thread is guessed from the
+        one before.
+        """
+        if self._decodes_in_threads:
+            self._decoder.admit(self.predictor.manifest.name, self._in_time_for_a_batch(budget))
         self.batcher.admit(images, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds)
 
     async def classify(self, data: bytes, budget: Budget) -> Classified:
@@ -147,9 +157,10 @@ class ServedModel:
     async def decode(self, data: bytes, budget: Budget) -> Pixels:
         """One encoded image -> uint8 (size, size, 3); raises ImageError, Overloaded or DeadlineExceeded."""
         started = time.perf_counter()
-        in_time_for_a_batch = self.deadline(budget) - self.batcher.latency.typical(1)
+        image = self.predictor.inspect(data)
+        self._decodes_in_threads = not image.small
         try:
-            pixels = await self._decoder.decode(self.predictor, data, in_time_for_a_batch)
+            pixels = await self._decoder.decode(self.predictor, image, self._in_time_for_a_batch(budget))
         except TimeoutError:
             waited = asyncio.get_running_loop().time() - budget.arrived
             raise DeadlineExceeded(self.predictor.manifest.name, waited) from None

@@ -47,7 +47,7 @@ async def test_an_image_still_in_line_at_its_deadline_is_not_decoded(
     slow: SlowToDecode, make_image: ImageMaker
 ) -> None:
     decoder = Decoder(threads=1, max_waiting=8)
-    image = make_image(0, (SIDE, SIDE))
+    image = slow.inspect(make_image(0, (SIDE, SIDE)))
     first = asyncio.ensure_future(decoder.decode(slow, image, FOREVER))
     await asyncio.sleep(0)
     with pytest.raises(TimeoutError):
@@ -60,7 +60,7 @@ async def test_an_image_still_in_line_at_its_deadline_is_not_decoded(
 
 async def test_the_line_for_a_thread_is_bounded(slow: SlowToDecode, make_image: ImageMaker) -> None:
     decoder = Decoder(threads=1, max_waiting=2)
-    image = make_image(0, (SIDE, SIDE))
+    image = slow.inspect(make_image(0, (SIDE, SIDE)))
     waiting = [asyncio.ensure_future(decoder.decode(slow, image, FOREVER)) for _ in range(3)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
@@ -75,8 +75,8 @@ async def test_who_could_not_be_ready_in_time_is_refused_before_the_line(
 ) -> None:
     refused: list[tuple[str, str]] = []
     decoder = Decoder(1, 8, lambda *said: refused.append(said))
-    image = make_image(0, (SIDE, SIDE))
-    decoder._seconds = 10.0  # as the last ones took
+    image = slow.inspect(make_image(0, (SIDE, SIDE)))
+    decoder._turn_seconds = 10.0  # as the last ones took
     loop = asyncio.get_running_loop()
     first = asyncio.ensure_future(decoder.decode(slow, image, loop.time() + 5))  # a thread is free
     await asyncio.sleep(0)
