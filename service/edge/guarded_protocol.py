@@ -119,6 +119,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._fault is not None:
             raise self._fault  # the parser stops, and uvicorn calls send_400_response
         super().on_headers_complete()
+        # The loop's clock stands still in a round: what waits in it for others' requests counts as well.
+        self.cycle.scope["state"]["arrived"] = self.loop.time()
         self._unanswered.append(self.cycle)
         self.headers = []  # for the trailers, which the parser reports alike; the scope keeps its own list
         self._undelivered = 0

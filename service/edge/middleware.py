@@ -62,7 +62,7 @@ class Edge:
         request_id = request_id_of(scope["headers"])
         state = scope.setdefault("state", {})
         state["request_id"] = request_id.decode()
-        state["arrived"] = asyncio.get_running_loop().time()
+        state.setdefault("arrived", asyncio.get_running_loop().time())  # guarded_protocol.py knows better
         status: int | None = None
 
         async def send_marked(message: Message) -> None:

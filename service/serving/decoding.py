@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 from models.images import Encoded, Pixels
 from models.predictor import Predictor
@@ -67,7 +68,7 @@ class Decoder:
         loop = asyncio.get_running_loop()
         # Counted until the thread is done with it, even when the caller has left.
         future.add_done_callback(
-            lambda done: loop.call_soon_threadsafe(self._done, loop.time(), done.cancelled())
+            lambda done: loop.call_soon_threadsafe(self._done, time.monotonic(), done.cancelled())
         )
         return await asyncio.wrap_future(future)
 
