@@ -22,7 +22,7 @@ answers a parser's error, and that the scope keeps the list of headers which the
     protocol: on_message_complete on_response_complete parser pause_writing pipeline resume_writing scope
     protocol: send_400_response server_state timeout_keep_alive timeout_keep_alive_handler
     protocol: timeout_keep_alive_task transport url
-    cycle: disconnected keep_alive message_event more_body response_complete response_started
+    cycle: disconnected keep_alive message_event more_body response_complete response_started scope
 """
 
 from __future__ import annotations

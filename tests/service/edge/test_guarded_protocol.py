@@ -16,7 +16,9 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from service.asgi import Receive, Scope, Send
 from service.edge import guarded_protocol
+from service.edge.middleware import Edge
 from service.edge.request_head import MAX_FIELDS, Headers, fault_in_head
 from service.errors import HeadersTooLarge, MalformedRequest
 from tests.live import LiveService, Response, responses, serve, until_closed
@@ -468,3 +470,20 @@ async def test_every_internal_of_uvicorn_that_is_used_is_there() -> None:
         for name in names.split():
             assert hasattr(protocol if owner == "protocol" else protocol.cycle, name), name
     protocol.connection_lost(None)
+
+
+def test_a_request_has_arrived_when_its_head_is_read_though_others_keep_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The budget of 50 ms is over before the request's turn comes."""
+    real = Edge.__call__
+
+    async def busy(self: Edge, scope: Scope, receive: Receive, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        while loop.time() < scope["state"]["arrived"] + 0.1:
+            await asyncio.sleep(0)
+        await real(self, scope, receive, send)
+
+    monkeypatch.setattr(Edge, "__call__", busy)
+    with serve([predictor_on(PixelEngine())], latency_target_ms=50) as live:
+        assert live.request("POST", "/v1/models/cifar10/predict", b"").status == 504
