@@ -7,6 +7,7 @@ by the open loop and by a closed one.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import signal
 import sys
 import tempfile
@@ -17,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from loadtest import bodies, loads, schedules, traffic
+from loadtest import bodies, loads, traffic
 from loadtest.images import load_images
+from loadtest.loads import Load
 from loadtest.measured import Measured
 from loadtest.measuring import address, sent
 from loadtest.messages import Message
@@ -77,28 +79,30 @@ class Bench:
         yield _row("open loop", response, most=True)
         with self.stall():
             answers = self.closed_loop()
-        yield (
-            f"| closed loop, {CONNECTIONS} connections, {closed_loop.GENERATOR} | "
-            f"{answers.p50_ms:.1f} | {answers.p99_ms:.1f} | |"
-        )
+        yield (f"| closed loop, {CONNECTIONS} connections | {answers.p50_ms:.1f} | {answers.p99_ms:.1f} | |")
 
     def open_loop(self, seconds: float) -> list[float]:
         """Response times, in seconds."""
-        phases = [Phase("steady", self.rate, seconds)]
-        measured: Measured = sent(self.served.url, loads.of_phases(self.messages, phases, Arrivals.POISSON))
+        measured: Measured = sent(self.served.url, self.load(seconds))
         return (np.array(measured.ended) - np.array(measured.scheduled)).tolist()  # type: ignore[no-any-return]
 
     def threads(self) -> list[float]:
-        """The same by the other sender."""
-        schedule = schedules.poisson(self.rate, self.seconds).tolist()
-        requests = [message.data for message in self.messages]
+        """The very same requests by the other sender."""
+        load = self.load(self.seconds)
+        schedule = list(load.schedule)
+        requests = [load.pick(index).data for index in range(len(schedule))]
         return threaded_sender.send(*address(self.served.url), schedule, requests)
+
+    def load(self, seconds: float) -> Load:
+        """The same each time."""
+        phases = [Phase("steady", self.rate, seconds)]
+        return loads.of_phases(self.messages, phases, Arrivals.POISSON)
 
     def closed_loop(self) -> closed_loop.Answers:
         """As fast as it is answered."""
         url = f"{self.served.url}/v1/models/{MODEL}/predict"
         sent_bodies = [bodies.raw(image) for image in load_images()]
-        return closed_loop.run(url, sent_bodies, CONNECTIONS, self.seconds)
+        return asyncio.run(closed_loop.by_streams(url, sent_bodies, CONNECTIONS, self.seconds))
 
     def stall(self) -> Stall:
         """In the middle of what follows."""
