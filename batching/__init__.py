@@ -13,9 +13,10 @@ from batching.errors import (
 )
 from batching.latency import LatencyModel, LatencyPoint
 from batching.observer import Observer
-from batching.policy import BatchPolicy, CloseReason, RefusalReason
+from batching.policy import FOR_ANSWERS, BatchPolicy, CloseReason, RefusalReason
 
 __all__ = [
+    "FOR_ANSWERS",
     "Answered",
     "BatchFailed",
     "BatchPolicy",

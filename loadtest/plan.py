@@ -14,7 +14,7 @@ from typing import Any
 
 from batching.arrivals import bursty, poisson
 from batching.latency import LatencyModel, LatencyPoint
-from batching.policy import BatchPolicy
+from batching.policy import FOR_ANSWERS, BatchPolicy
 from batching.simulate import Costs, Forecast, Routing, simulate
 from loadtest import page
 from loadtest.charts import Axis, Series, line_chart, number
@@ -71,6 +71,7 @@ def question(
         latency_target_seconds=target_seconds or model.latency_target_seconds,
         max_batch_size=model.max_batch_size,
         max_waiting=model.max_waiting,
+        for_answers=FOR_ANSWERS,
     )
     latency = LatencyModel.from_curve(LatencyPoint(*point) for point in model.latency)
     costs = Costs(outside_seconds, refusal_seconds)

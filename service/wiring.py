@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 
-from batching import Batcher, BatchPolicy, Device
+from batching import FOR_ANSWERS, Batcher, BatchPolicy, Device
 from models.errors import UnknownModel
 from models.images import Pixels
 from models.predictor import Prediction, Predictor
@@ -70,6 +70,7 @@ class Service:
             latency_target_seconds=self.settings.latency_target_ms / 1000,
             max_batch_size=self.settings.max_batch_size,
             max_waiting=self.settings.max_waiting,
+            for_answers=FOR_ANSWERS,
         )
         batcher: Batcher[Pixels, Prediction] = Batcher(
             predictor.predict, policy, self._device, name=predictor.manifest.name, observer=self.metrics

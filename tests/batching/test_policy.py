@@ -119,3 +119,11 @@ class TestThePromise:
 
     def test_is_nothing_while_nothing_is_known(self) -> None:
         assert POLICY.done_after(Ahead(100, 0.0), LatencyModel()) == 0.0
+
+
+def test_a_share_of_the_target_is_kept_for_the_answers_and_none_of_a_callers_own_time() -> None:
+    policy = BatchPolicy(latency_target_seconds=0.5, for_answers=0.1)
+    assert policy.deadline(arrived=10.0) == 10.45
+    assert policy.deadline(arrived=10.0, timeout_seconds=0.4) == 10.4
+    one_second = LatencyModel.from_curve([LatencyPoint(1, 0.4, 0.4), LatencyPoint(2, 0.5, 0.5)])
+    assert policy.full_size(one_second) == 1
