@@ -1,7 +1,7 @@
 """`python -m tests.bench.record`: the service with and without the record, in turn. Markdown.
 
 Both servers run for the whole time, and the one that is not asked does nothing. The model is the one whose
-network costs least, so that what surrounds it shows most.
+network costs least, so that what surrounds it shows most; with `--shipped`, `cifar10` as it is shipped.
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ from pathlib import Path
 from loadtest import bodies
 from loadtest.bodies import Body
 from loadtest.described import get
+from loadtest.images import load_images
 from loadtest.scrape import by_label, parse
 from loadtest.serving import serving
+from models import catalog
 from tests.bench import closed_loop
 from tests.bench.closed_loop import Answers
 from tests.bench.over_http import CONNECTIONS, PATIENT
 from tests.bench.subjects import Subject, subjects
+
+SHIPPED = Subject("cifar10", catalog.SHIPPED_MODELS, "cifar10", load_images())
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -30,12 +34,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--url", help="of the record's database; an SQLite file where none is given")
     parser.add_argument("--seconds", type=int, default=10, help="of each measurement")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--shipped", action="store_true", help="the shipped cifar10")
     options = parser.parse_args(arguments)
     print("| connections | off requests/s | on requests/s | on/off | off p99 ms | on p99 ms | rows | lost |")
     print("|" + "---:|" * 8, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        subject = next(subjects(scratch))
+        subject = SHIPPED if options.shipped else next(subjects(scratch))
         url = options.url or f"sqlite:///{scratch / 'predictions.db'}"
         with both(subject, scratch, url) as (off, on):
             for connections in CONNECTIONS:
