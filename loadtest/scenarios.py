@@ -82,6 +82,7 @@ SCENARIOS = {
             "Do clients of the old bottle service see the same?",
             traffic.classificar,
             steady,
+            load=0.4,  # photographs in forms take the loop longer than the network
             model=BOTTLE,
             needs=(BOTTLE,),
         ),
