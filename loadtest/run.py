@@ -24,8 +24,8 @@ from loadtest.schedules import Arrivals, Phase
 from loadtest.serving import ADMIN_TOKEN, Served, serving
 from loadtest.traffic import Target
 
-# Beside an image's share of its batch: HTTP, decoding, and a sender on the same machine. Measured on two cores,
-# whose batches take both: 0.6 ms for small images to the native route, 1.5 ms for photographs in forms.
+# Beside an image's share of its batch: HTTP, decoding, and a sender on the same machine. Measured on two
+# cores, whose batches take both: 0.6 ms for small images to the native route, 1.5 for photographs in forms.
 HTTP_SECONDS = 0.001
 
 
