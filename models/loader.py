@@ -23,7 +23,7 @@ def load(
     BadArtifact or EngineUnavailable in one line.
     """
     loaded = artifact.load(directory)
-    choice = choose(loaded.manifest, wish, _openvino_capabilities())
+    choice = choose(loaded.manifest, wish, _openvino_precisions())
     try:
         engine = _engine(loaded, choice, wish.device, threads)
     except RuntimeError as error:
@@ -35,12 +35,12 @@ def load(
     return predictor
 
 
-def _openvino_capabilities() -> frozenset[str]:
+def _openvino_precisions() -> frozenset[str]:
     if find_spec("openvino") is None:
         return frozenset()
-    from models.engines.openvino_engine import capabilities
+    from models.engines.openvino_engine import worthwhile
 
-    return capabilities()
+    return worthwhile()
 
 
 def _engine(loaded: Artifact, choice: Choice, device: str, threads: int) -> Engine:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models import networks
+from models.engines import processor
 from train.distributed import World
 from train.errors import RunError
 from train.network import Trunk
@@ -13,7 +14,7 @@ from train.recipe import Recipe
 
 
 def choose(asked: str, recipe: Recipe, world: World) -> torch.dtype:
-    """`auto` is bfloat16 where there are instructions for it and it is right, float32 elsewhere.
+    """`auto` is bfloat16 where it is right and faster, float32 elsewhere.
 
     Raises RunError for a bfloat16 that would be wrong.
     """
@@ -29,7 +30,9 @@ def choose(asked: str, recipe: Recipe, world: World) -> torch.dtype:
 
 
 def _fast(world: World) -> bool:
-    return world.device.type == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if world.device.type == "cuda":
+        return True
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and not processor.bfloat16_is_slow()
 
 
 def strides_over_one_pixel(recipe: Recipe) -> bool:

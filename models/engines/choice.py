@@ -35,23 +35,23 @@ class Choice:
     export: Export | None = None
 
 
-def choose(manifest: Manifest, wish: Wish, capabilities: frozenset[str]) -> Choice:
-    """The first of int8, bf16 and fp32 that the processor has instructions for, and that was measured to lose
-    no more accuracy than allowed.
+def choose(manifest: Manifest, wish: Wish, worthwhile: frozenset[str]) -> Choice:
+    """The first of int8, bf16 and fp32 that this processor gains by, and that was measured to lose no more
+    accuracy than allowed.
 
-    `capabilities`: precisions that OpenVINO runs natively on this CPU; empty where it is not installed.
+    `worthwhile`: precisions that OpenVINO computes no slower than fp32 here; empty where it is not installed.
     Raises BadArtifact when what was asked for cannot be had.
     """
     if wish.device != "cpu":
         return Choice("torch", "fp16", f"the device is {wish.device}", manifest.calibration)
-    if wish.engine == "torch" or not capabilities:
+    if wish.engine == "torch" or not worthwhile:
         reason = "asked for" if wish.engine == "torch" else "OpenVINO is not installed"
         return Choice("torch", "fp32", reason, manifest.calibration)
     exports: dict[str, Export] = {export.precision: export for export in manifest.exports}
     passed_over: list[str] = []
     for precision in _FASTEST_FIRST if wish.precision == "auto" else (wish.precision,):
         export = exports.get(precision)
-        objection = _objection(precision, export, wish, capabilities)
+        objection = _objection(precision, export, wish, worthwhile)
         if objection is None:
             calibration = export.calibration if export else manifest.calibration
             reason = "; ".join([_cost(export), *passed_over])
@@ -60,15 +60,15 @@ def choose(manifest: Manifest, wish: Wish, capabilities: frozenset[str]) -> Choi
     raise BadArtifact(f"{manifest.name}/{manifest.version}: {'; '.join(passed_over)}")
 
 
-def _objection(precision: str, export: Export | None, wish: Wish, capabilities: frozenset[str]) -> str | None:
+def _objection(precision: str, export: Export | None, wish: Wish, worthwhile: frozenset[str]) -> str | None:
     if precision == "fp32":
         return None
     if export is None:
         return "since this model has no such export"
     if wish.precision == precision:
         return None
-    if precision not in capabilities:
-        return "since this processor has no instructions for it"
+    if precision not in worthwhile:
+        return "since this processor gains nothing by it"
     if export.accuracy_loss > wish.max_accuracy_loss:
         loss, limit = 100 * export.accuracy_loss, 100 * wish.max_accuracy_loss
         return f"since it loses {loss:.2f} points of accuracy where {limit:.2f} are allowed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import openvino as ov
 
+from models.engines import processor
 from models.engines.choice import Precision
 from models.engines.openvino_core import core
 from models.engines.protocol import Logits
@@ -19,6 +20,11 @@ def capabilities() -> frozenset[str]:
     """The precisions for which this CPU has instructions of its own."""
     found = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return frozenset(str(name).lower() for name in found) & {"fp32", "bf16", "int8"}
+
+
+def worthwhile() -> frozenset[str]:
+    """Those of them that are no slower than fp32."""
+    return capabilities() - ({"bf16"} if processor.bfloat16_is_slow() else set())
 
 
 class OpenVinoEngine:

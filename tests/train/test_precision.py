@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from models.engines import processor
 from train import precision
 from train.distributed import World
 from train.errors import RunError
@@ -13,8 +14,9 @@ CPU, GPU = World(0, 1, torch.device("cpu")), World(0, 1, torch.device("cuda"))
 
 @pytest.fixture(autouse=True)
 def _instructions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A processor that has them."""
+    """A processor that has them, and gains by them."""
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    monkeypatch.setattr(processor, "bfloat16_is_slow", lambda: False)
 
 
 def stock_at(size_px: int) -> Recipe:
@@ -39,6 +41,13 @@ def test_every_recipe_at_its_own_size_is_trained_in_bfloat16(name: str) -> None:
 )
 def test_a_stride_over_a_single_pixel_is_found(recipe: Recipe, expected: bool) -> None:
     assert precision.strides_over_one_pixel(recipe) == expected
+
+
+def test_a_processor_on_which_bfloat16_is_slower_trains_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor, "bfloat16_is_slow", lambda: True)
+    assert precision.choose("auto", RECIPES["cifar10"], CPU) == torch.float32
+    assert precision.choose("bfloat16", RECIPES["cifar10"], CPU) == torch.bfloat16
+    assert precision.choose("auto", RECIPES["cifar10"], GPU) == torch.bfloat16
 
 
 def test_a_size_at_which_bfloat16_is_wrong_is_trained_in_float32() -> None:
