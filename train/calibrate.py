@@ -27,18 +27,37 @@ def fit(logits: Logits, labels: Labels, target_precision: float) -> Calibration:
 
 
 def fit_temperature(logits: Logits, labels: Labels) -> float:
-    """The temperature of least negative log-likelihood (Guo et al. 2017, arXiv 1706.04599).
+    """The temperature of least negative log-likelihood (Guo et al. 2017, arXiv 1706.04599) under targets
+    after Platt (1999, "Probabilistic outputs for support vector machines").
 
-    In log(T) the likelihood has one valley, so golden-section search (Kiefer 1953) finds it.
+    Where every answer is right, the likelihood of the labels themselves has its best at temperature 0, and
+    every confidence would be 1. But n images whose label is right say of the next one that it is with
+    (n + 1) / (n + 2), by Laplace's rule of succession: that is a label's target, and the other classes share
+    the rest. It weighs what one mistake more would. Platt counts each class by itself, having a bias to fit;
+    one temperature learns from all images. In 1/T the loss is convex, so in log(T) it has one valley, which
+    golden-section search (Kiefer 1953) finds.
     """
+    doubt = _mean_margin(logits, labels) / (len(labels) + 2)
     low, high = _LOG_RANGE
     for _ in range(_ROUNDS):
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        if nll(logits, labels, math.exp(left)) < nll(logits, labels, math.exp(right)):
+        if _loss(logits, labels, doubt, math.exp(left)) < _loss(logits, labels, doubt, math.exp(right)):
             high = right
         else:
             low = left
     return round(math.exp((low + high) / 2), 6)
+
+
+def _loss(logits: Logits, labels: Labels, doubt: float, temperature: float) -> float:
+    """Cross-entropy is linear in its target: what moves from the labels to the others costs the margin."""
+    return nll(logits, labels, temperature) + doubt / temperature
+
+
+def _mean_margin(logits: Logits, labels: Labels) -> float:
+    """How far the label's logit is above the mean of the other classes', over all images."""
+    own = logits[np.arange(len(labels)), labels].astype(np.float64)
+    others = (logits.sum(axis=1, dtype=np.float64) - own) / (logits.shape[1] - 1)
+    return float((own - others).mean())
 
 
 def threshold_for(confidences: Confidences, correct: Correct, target_precision: float) -> float:

@@ -27,6 +27,33 @@ def test_the_temperature_that_made_the_labels_is_found(temperature: float) -> No
     assert calibrate.fit_temperature(*drawn(temperature)) == pytest.approx(temperature, rel=0.05)
 
 
+@pytest.mark.parametrize("count", [4, 30, 200])
+def test_where_every_answer_is_right_confidence_is_what_so_many_of_them_allow(count: int) -> None:
+    logits = np.tile(np.array([6, 0], np.float32), (count, 1))
+    temperature = calibrate.fit_temperature(logits, np.zeros(count, np.int64))
+    assert softmax(logits, temperature)[0, 0] == pytest.approx((count + 1) / (count + 2), abs=1e-4)
+
+
+def test_a_few_right_answers_keep_a_moderate_temperature() -> None:
+    logits = GENERATOR.normal(0, 1, (30, 3)).astype(np.float32)
+    labels = GENERATOR.integers(0, 3, 30)
+    logits[np.arange(30), labels] += 9
+    temperature = calibrate.fit_temperature(logits, labels)
+    assert 1 < temperature < 4
+    assert softmax(logits, temperature).max() < 0.999
+
+
+@pytest.mark.parametrize("temperature", [0.65, 1.5])
+def test_thousands_of_images_with_mistakes_among_them_give_the_temperature_of_their_likelihood(
+    temperature: float,
+) -> None:
+    logits, labels = drawn(temperature, 2_500)
+    fitted = calibrate.fit_temperature(logits, labels)
+    around = fitted * np.linspace(0.95, 1.05, 201)
+    likeliest = min(around, key=lambda candidate: metrics.nll(logits, labels, candidate))
+    assert fitted == pytest.approx(likeliest, rel=0.01)
+
+
 def test_calibration_brings_the_error_down_and_changes_no_answer() -> None:
     logits, labels = drawn(2.5)
     fitted = calibrate.fit(logits, labels, 0.9)
