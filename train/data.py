@@ -24,15 +24,18 @@ Labels = NDArray[np.int64]
 Policy = Literal["skip", "fail"]
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rotulo"
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
+PIXELS, INDEX = "pixels", "index.json"
+CHUNK = 256  # images in memory at once while they are decoded
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """A file that is not an image we can use, and why."""
+    """A file that is not an image we can use, and why; `passing` where another time it may be one."""
 
     path: str
     reason: str
+    passing: bool = False
 
     def __str__(self) -> str:
         """One line; bytes that are no text are escaped."""
@@ -65,6 +68,9 @@ class Images:
         )
 
 
+_Decoded = tuple[Pixels, tuple[str, ...], tuple[Rejected, ...]]
+
+
 def load(
     source: Source, preprocessing: Preprocessing, cache: Path, policy: Policy = "skip"
 ) -> tuple[Images, tuple[Rejected, ...]]:
@@ -73,10 +79,10 @@ def load(
     Raises DataError where nothing can be read, and with the policy `fail` for any file that is not an image.
     """
     folder = cache / _key(source, preprocessing)
-    if not (folder / "index.json").exists():
-        _decode_into(folder, source, preprocessing)
-    index = json.loads((folder / "index.json").read_text())
-    rejected = tuple(Rejected(path, reason) for path, reason in index["rejected"])
+    if (folder / INDEX).exists():
+        pixels, digests, rejected = _kept(folder, preprocessing)
+    else:
+        pixels, digests, rejected = _decode_into(folder, source, preprocessing)
     if rejected and policy == "fail":
         raise DataError(f"{len(rejected)} files cannot be used, the first {rejected[0]}")
     refused = {file.path for file in rejected}
@@ -84,10 +90,10 @@ def load(
     number = {name: i for i, name in enumerate(source.classes)}
     loaded = Images(
         source.classes,
-        np.load(folder / "pixels.npy", mmap_mode="r"),
+        pixels,
         np.array([number[item.class_name] for item in kept], np.int64),
         tuple(item.path for item in kept),
-        tuple(index["digests"]),
+        digests,
         tuple(item.side for item in kept),
     )
     return loaded, rejected
@@ -113,21 +119,55 @@ def _key(source: Source, preprocessing: Preprocessing) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
-def _decode_into(folder: Path, source: Source, preprocessing: Preprocessing) -> None:
-    """Write `pixels.npy` and, last and atomically, `index.json`, whose presence says that both are whole."""
+def _kept(folder: Path, preprocessing: Preprocessing) -> _Decoded:
+    index = json.loads((folder / INDEX).read_text())
+    rejected = tuple(Rejected(path, reason) for path, reason in index["rejected"])
+    return _map(folder / PIXELS, len(index["digests"]), preprocessing), tuple(index["digests"]), rejected
+
+
+def _decode_into(folder: Path, source: Source, preprocessing: Preprocessing) -> _Decoded:
+    """Write the pixels, image after image, and, last and atomically, the index, whose presence says that both
+    are whole.
+
+    Neither stays where a file could not be read for a reason that may pass: later runs try all anew.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without the interpreter lock
-        results = list(pool.map(lambda item: _decode(source, item, preprocessing), source.items))
-    decoded = [result for result in results if not isinstance(result, Rejected)]
-    rejected = [(result.path, result.reason) for result in results if isinstance(result, Rejected)]
-    if not decoded:
-        raise DataError(f"{source.name}: none of {len(results)} files is a readable image")
-    scratch = folder / f"pixels.{os.getpid()}.npy"
-    np.save(scratch, np.stack([pixels for pixels, _ in decoded]))
-    scratch.replace(folder / "pixels.npy")
-    scratch = folder / f"index.{os.getpid()}.json"
-    scratch.write_text(json.dumps({"digests": [digest for _, digest in decoded], "rejected": rejected}))
-    scratch.replace(folder / "index.json")
+    scratch = folder / f"{PIXELS}.{os.getpid()}"
+    try:
+        digests, rejected = _decode_to(scratch, source, preprocessing)
+        if not digests:
+            raise DataError(f"{source.name}: none of {len(rejected)} files is a readable image")
+        pixels = _map(scratch, len(digests), preprocessing)
+        if not any(file.passing for file in rejected):
+            scratch.replace(folder / PIXELS)
+            scratch.write_text(
+                json.dumps({"digests": digests, "rejected": [(file.path, file.reason) for file in rejected]})
+            )
+            scratch.replace(folder / INDEX)
+    finally:
+        scratch.unlink(missing_ok=True)  # what is mapped can still be read
+    return pixels, tuple(digests), tuple(rejected)
+
+
+def _decode_to(file: Path, source: Source, preprocessing: Preprocessing) -> tuple[list[str], list[Rejected]]:
+    """Written and not mapped: a full disk is an error then, and no signal that ends the process."""
+    digests, rejected = [], []
+    with file.open("wb") as pixels, ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(source.items), CHUNK):
+            chunk = source.items[start : start + CHUNK]
+            # Pillow decodes without the interpreter lock.
+            for result in pool.map(lambda item: _decode(source, item, preprocessing), chunk):
+                if isinstance(result, Rejected):
+                    rejected.append(result)
+                else:
+                    pixels.write(result[0].tobytes())
+                    digests.append(result[1])
+    return digests, rejected
+
+
+def _map(file: Path, count: int, preprocessing: Preprocessing) -> Pixels:
+    size = preprocessing.size
+    return np.memmap(file, np.uint8, "r", shape=(count, size, size, 3))
 
 
 def _decode(source: Source, item: Item, preprocessing: Preprocessing) -> tuple[Pixels, str] | Rejected:
@@ -140,4 +180,4 @@ def _decode(source: Source, item: Item, preprocessing: Preprocessing) -> tuple[P
     except ImageError as error:
         return Rejected(item.path, str(error))
     except OSError as error:
-        return Rejected(item.path, error.strerror or "cannot be read")
+        return Rejected(item.path, error.strerror or "cannot be read", passing=True)

@@ -7,7 +7,6 @@ read. What could be read in two ways is refused: two folders for one side, or im
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import os
@@ -20,6 +19,7 @@ from typing import Literal
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
+from models.errors import UndecodableImage
 from train.errors import DataError
 
 Side = Literal["train", "val", "test"]
@@ -58,7 +58,7 @@ def _side(folder: str) -> Side | None:
 def open_source(path: Path) -> Source:
     """Find the images under `path`; raises DataError where there is no class folder with a file.
 
-    `Source.read` raises OSError for a file that cannot be read.
+    `Source.read` raises OSError for a file that cannot be read now, ImageError for one that never can.
     """
     if path.is_dir() and (path / _CIFAR_FOLDER).is_dir():
         return _cifar(path)
@@ -97,7 +97,9 @@ def _unzip(archive: zipfile.ZipFile, member: str) -> bytes:
     try:
         return archive.read(member)
     except Exception as error:  # zipfile and each of its decompressors raise their own
-        raise OSError(errno.EIO, "damaged or encrypted in the zip file") from error
+        if isinstance(error, OSError) and error.errno:  # of the system; bz2's own has no number
+            raise
+        raise UndecodableImage("damaged or encrypted in the zip file") from error
 
 
 def _by_class(

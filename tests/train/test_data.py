@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import shutil
+import tracemalloc
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +18,7 @@ from models.images import Preprocessing
 from tests.conftest import png_header
 from train import data
 from train.errors import DataError
-from train.sources import Source, open_source
+from train.sources import Item, Source, open_source
 
 AT_8 = Preprocessing(size=8, resize="stretch")
 
@@ -34,16 +38,85 @@ def test_images_come_with_their_class_and_their_path(folder: Path, tmp_path: Pat
     assert images.pixels[images.labels == 2].mean(axis=(0, 1, 2)).argmax() == 0  # red is reddest
 
 
+def unreadable(path: str) -> bytes:
+    raise AssertionError(f"{path} was read again")
+
+
 def test_the_second_run_decodes_nothing(folder: Path, tmp_path: Path) -> None:
     first, _ = data.load(open_source(folder), AT_8, tmp_path)
-
-    def unreadable(path: str) -> bytes:
-        raise AssertionError(f"{path} was read again")
-
     source: Source = replace(open_source(folder), read=unreadable)
     second, _ = data.load(source, AT_8, tmp_path)
     assert np.array_equal(first.pixels, second.pixels)
     assert second.digests == first.digests
+
+
+def failing(read: Callable[[str], bytes], number: int) -> Callable[[str], bytes]:
+    """`read`, but for the first red image, at which the system fails with the error of this number."""
+
+    def fail(path: str) -> bytes:
+        if path.endswith("red/000.png"):
+            raise OSError(number, os.strerror(number))
+        return read(path)
+
+    return fail
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.EACCES])
+def test_a_file_that_could_not_be_read_once_is_read_the_next_time(
+    folder: Path, tmp_path: Path, number: int
+) -> None:
+    source = open_source(folder)
+    images, rejected = data.load(replace(source, read=failing(source.read, number)), AT_8, tmp_path)
+    assert len(images) == 23
+    assert [str(file) for file in rejected] == [f"red/000.png: {os.strerror(number)}"]
+    assert images.pixels[images.labels == 2].mean(axis=(0, 1, 2)).argmax() == 0  # they can still be looked at
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    images, rejected = data.load(source, AT_8, tmp_path)
+    assert len(images) == 24
+    assert not rejected
+
+
+def test_a_zip_on_a_disk_that_failed_once_is_read_the_next_time(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Path(shutil.make_archive(str(tmp_path / "images"), "zip", folder))
+    read = zipfile.ZipFile.read
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            zipfile.ZipFile,
+            "read",
+            lambda self, name: failing(lambda path: read(self, path), errno.EIO)(name),
+        )
+        assert len(data.load(open_source(whole), AT_8, tmp_path / "cache")[0]) == 23
+    assert len(data.load(open_source(whole), AT_8, tmp_path / "cache")[0]) == 24
+
+
+def test_many_images_are_never_all_in_memory(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "CHUNK", 8)
+    encoded = (folder / "red" / "000.png").read_bytes()
+    items = tuple(Item(f"red/{number}.png", "red", None) for number in range(80))
+    source = Source("many", items, ("red",), lambda _: encoded, "")
+    tracemalloc.start()
+    images, _ = data.load(source, Preprocessing(size=96, resize="stretch"), tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(images) == len(items)
+    assert peak < images.pixels.nbytes / 2
+
+
+def test_a_disk_that_fills_up_is_an_error_and_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (1_000, before[1])
+    )  # Python ignores the signal that comes of it
+    try:
+        with pytest.raises(OSError, match="too large"):
+            data.load(open_source(folder), AT_8, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_changed_file_is_decoded_anew(copied: Path, tmp_path: Path) -> None:
@@ -61,6 +134,7 @@ def test_files_that_are_no_images_are_listed_with_their_reason(copied: Path, tmp
     (copied / "red" / "gone.png").symlink_to("nowhere")
     images, rejected = data.load(open_source(copied), AT_8, tmp_path)
     assert len(images) == 24
+    assert all(pixels.any() for pixels in images.pixels)
     reasons = {file.path: file.reason for file in rejected}
     assert set(reasons) == {
         f"red/{name}" for name in ("broken.png", "empty.png", "gone.png", "huge.png", "notes.txt")
@@ -101,8 +175,9 @@ def test_a_file_that_the_zip_cannot_give_is_listed(
     images, rejected = data.load(open_source(path), AT_8, tmp_path / "cache")
     assert len(images) == 23
     assert [str(file) for file in rejected] == [f"{first.filename}: damaged or encrypted in the zip file"]
+    known = replace(open_source(path), read=unreadable)  # damage does not pass: it is not looked at again
     with pytest.raises(DataError, match="1 files cannot be used"):
-        data.load(open_source(path), AT_8, tmp_path / "cache", policy="fail")
+        data.load(known, AT_8, tmp_path / "cache", policy="fail")
 
 
 def test_a_file_whose_name_is_no_text_is_listed(copied: Path, tmp_path: Path) -> None:
