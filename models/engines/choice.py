@@ -43,10 +43,11 @@ def choose(manifest: Manifest, wish: Wish, worthwhile: frozenset[str]) -> Choice
     Raises BadArtifact when what was asked for cannot be had.
     """
     if wish.device != "cpu":
-        return Choice("torch", "fp16", f"the device is {wish.device}", manifest.calibration)
-    if wish.engine == "torch" or not worthwhile:
-        reason = "asked for" if wish.engine == "torch" else "OpenVINO is not installed"
-        return Choice("torch", "fp32", reason, manifest.calibration)
+        return _torch(manifest, wish, "fp16", f"the device is {wish.device}")
+    if wish.engine == "torch":
+        return _torch(manifest, wish, "fp32", "torch was asked for")
+    if not worthwhile:
+        return _torch(manifest, wish, "fp32", "OpenVINO is not installed")
     exports: dict[str, Export] = {export.precision: export for export in manifest.exports}
     passed_over: list[str] = []
     for precision in _FASTEST_FIRST if wish.precision == "auto" else (wish.precision,):
@@ -60,6 +61,15 @@ def choose(manifest: Manifest, wish: Wish, worthwhile: frozenset[str]) -> Choice
     raise BadArtifact(f"{manifest.name}/{manifest.version}: {'; '.join(passed_over)}")
 
 
+def _torch(manifest: Manifest, wish: Wish, precision: Precision, reason: str) -> Choice:
+    """Torch, at the one precision it has there; raises BadArtifact where something else is named."""
+    if wish.engine == "openvino" or wish.precision not in ("auto", precision):
+        asked = f"engine {wish.engine}, precision {wish.precision}"
+        why = f"{reason}, and torch computes in {precision}"
+        raise BadArtifact(f"{manifest.name}/{manifest.version}: {asked} cannot be had: {why}")
+    return Choice("torch", precision, reason, manifest.calibration)
+
+
 def _objection(precision: str, export: Export | None, wish: Wish, worthwhile: frozenset[str]) -> str | None:
     if precision == "fp32":
         return None
@@ -68,7 +78,7 @@ def _objection(precision: str, export: Export | None, wish: Wish, worthwhile: fr
     if wish.precision == precision:
         return None
     if precision not in worthwhile:
-        return "since this processor gains nothing by it"
+        return "since this processor has no instructions for it, or none faster than fp32's"
     if export.accuracy_loss > wish.max_accuracy_loss:
         loss, limit = 100 * export.accuracy_loss, 100 * wish.max_accuracy_loss
         return f"since it loses {loss:.2f} points of accuracy where {limit:.2f} are allowed"

@@ -55,6 +55,9 @@ def manifest(*exports: Export) -> Manifest:
         ([export("int8", 0)], Wish(device="cuda:1"), ALL, "torch fp16"),
         ([export("int8", 0.5)], Wish(precision="int8"), frozenset({"fp32"}), "openvino int8"),
         ([], Wish(precision="fp32"), ALL, "openvino fp32"),
+        ([], Wish(engine="torch", precision="fp32"), ALL, "torch fp32"),
+        ([], Wish(precision="fp32"), frozenset(), "torch fp32"),
+        ([], Wish(device="cuda", engine="torch"), ALL, "torch fp16"),
         ([], Wish(), ALL, "openvino fp32"),
     ],
 )
@@ -76,6 +79,11 @@ def test_the_choice_says_what_was_passed_over_and_why() -> None:
     assert "loses 1.00 points of accuracy where 0.30 are allowed" in reason
 
 
+def test_a_precision_passed_over_is_not_said_to_have_instructions_here() -> None:
+    reason = choose(manifest(export("int8", 0)), Wish(), frozenset({"fp32"})).reason
+    assert "not int8, since this processor has no instructions for it, or none faster than fp32's" in reason
+
+
 def test_an_export_that_does_better_is_said_to_gain() -> None:
     reason = choose(manifest(export("int8", -0.0008)), Wish(), ALL).reason
     assert reason == "gains 0.08 points of accuracy in validation"
@@ -84,6 +92,26 @@ def test_an_export_that_does_better_is_said_to_gain() -> None:
 def test_a_precision_that_was_never_exported_cannot_be_asked_for() -> None:
     with pytest.raises(BadArtifact, match="not int8"):
         choose(manifest(), Wish(precision="int8"), ALL)
+
+
+@pytest.mark.parametrize(
+    ("wish", "capable", "complaint"),
+    [
+        (Wish(engine="torch", precision="int8"), ALL, "torch was asked for, and torch computes in fp32"),
+        (Wish(engine="torch", precision="bf16"), ALL, "torch was asked for, and torch computes in fp32"),
+        (Wish(engine="openvino"), frozenset(), "OpenVINO is not installed, and torch computes in fp32"),
+        (Wish(precision="int8"), frozenset(), "OpenVINO is not installed, and torch computes in fp32"),
+        (Wish(device="cuda", engine="openvino"), ALL, "the device is cuda, and torch computes in fp16"),
+        (Wish(device="cuda:1", precision="int8"), ALL, "the device is cuda:1, and torch computes in fp16"),
+        (Wish(device="cuda", precision="fp32"), ALL, "the device is cuda, and torch computes in fp16"),
+    ],
+)
+def test_what_is_named_and_cannot_be_had_is_refused(
+    wish: Wish, capable: frozenset[str], complaint: str
+) -> None:
+    asked = f"engine {wish.engine}, precision {wish.precision}"
+    with pytest.raises(BadArtifact, match=f"^cifar10/1: {asked} cannot be had: {complaint}$"):
+        choose(manifest(export("int8", 0), export("bf16", 0)), wish, capable)
 
 
 @pytest.fixture(scope="module", params=["stock", "3x3"])
