@@ -68,16 +68,16 @@ def orthogonal(matrix: Tensor) -> Tensor:
 
 def build(recipe: Recipe, network: nn.Module) -> list[torch.optim.Optimizer]:
     """The optimisers of a recipe, with `peak_lr` in each group for the schedule to scale."""
-    kernels = [p for name, p in network.named_parameters() if p.ndim == 4 and name != "conv1.weight"]
-    chosen = {id(p) for p in kernels}
-    others = [p for p in network.parameters() if id(p) not in chosen]
     if recipe.optimiser == "sgd":
         groups = [
-            {"params": kernels, "weight_decay": recipe.weight_decay},
-            {"params": others, "weight_decay": 0.0},
+            {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": recipe.weight_decay},
+            {"params": [p for p in network.parameters() if p.ndim < 2]},
         ]
         optimisers = [_sgd(recipe, groups)]
     else:
+        kernels = [p for name, p in network.named_parameters() if p.ndim == 4 and name != "conv1.weight"]
+        turned = {id(p) for p in kernels}
+        others = [p for p in network.parameters() if id(p) not in turned]
         optimisers = [Muon(kernels, recipe.muon_lr, recipe.muon_momentum), _sgd(recipe, others)]
     for group in (group for optimiser in optimisers for group in optimiser.param_groups):
         group["peak_lr"] = group["lr"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from models.manifest import AnyNetwork, Network, Normalisation, Sequential
 from train.errors import RunError
@@ -58,7 +58,9 @@ class Recipe(_Frozen):
     muon_lr: float = Field(default=0.0, ge=0, description="relative change of a kernel per step")
     momentum: float = Field(ge=0, lt=1)
     muon_momentum: float = Field(default=0.0, ge=0, lt=1)
-    weight_decay: float = Field(ge=0, description="on kernels only, never on norms and biases")
+    weight_decay: float = Field(
+        ge=0, description="SGD's, on the weights of every layer, never on norms and biases; Muon: none"
+    )
     schedule: Literal["triangle", "steps"]
     warmup_fraction: float = Field(default=0.0, ge=0, lt=1)
     final_lr_fraction: float = Field(default=0.0, ge=0, le=1)
@@ -80,6 +82,13 @@ class Recipe(_Frozen):
     )
     early_stop_epochs: int = Field(default=0, ge=0, description="epochs without a better one; 0: never")
     seed: int = 0
+
+    @field_validator("weight_decay")
+    @classmethod
+    def _has_an_effect(cls, value: float, info: ValidationInfo) -> float:
+        if value and info.data.get("optimiser") == "muon":
+            raise ValueError("Muon keeps every kernel at its norm, so nothing would decay")
+        return value
 
 
 # CIFAR-10 from scratch where arithmetic is the only cost that matters: two shared CPU cores. It gives
@@ -122,7 +131,8 @@ CIFAR10 = Recipe(
 
 # The schedule ResNets were first trained with on CIFAR-10 (He et al. 2015, arXiv 1512.03385, section
 # 4.2: SGD 0.1, divided by 10 at half and three quarters, weight decay 1e-4, 4-pixel padding), on every
-# layer from the first step: the baseline the other recipes are measured against.
+# layer from the first step: the baseline the other recipes are measured against. Norms and biases do not
+# decay, as has become usual (He et al. 2018, arXiv 1812.01187, section 3.1).
 STEPS = Recipe(
     name="steps",
     network=Network(stem="3x3"),
@@ -144,7 +154,7 @@ STEPS = Recipe(
 )
 
 # Any folder of classes, from random weights: one-cycle Nesterov SGD (Smith 2017, arXiv 1708.07120),
-# 5e-4 on kernels alone and cutout (arXiv 1708.04552) at a quarter of the side.
+# a weight decay of 5e-4 and cutout (arXiv 1708.04552) at a quarter of the side.
 SCRATCH = STEPS.model_copy(
     update={
         "name": "scratch",

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pydantic import ValidationError
+from torch import nn
 
 from models import resnet18
 from train import optimiser
@@ -50,12 +52,19 @@ def test_every_parameter_has_exactly_one_optimiser(recipe: Recipe) -> None:
     assert sorted(held) == sorted(id(parameter) for parameter in network.parameters())
 
 
-def test_weight_decay_is_on_kernels_and_on_nothing_else() -> None:
+def test_sgd_decays_the_weights_of_every_layer_and_no_norm_or_bias() -> None:
     network = resnet18.build(10, "3x3")
     (sgd,) = optimiser.build(STEPS, network)
-    decayed = [p for group in sgd.param_groups if group["weight_decay"] for p in group["params"]]
-    assert decayed
-    assert all(parameter.ndim == 4 for parameter in decayed)
+    decayed = {id(p) for group in sgd.param_groups if group["weight_decay"] for p in group["params"]}
+    weights = {name for name, parameter in network.named_parameters() if id(parameter) in decayed}
+    layers = {name for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
+    assert weights == {f"{name}.weight" for name in layers}
+    assert {group["weight_decay"] for group in sgd.param_groups} == {STEPS.weight_decay, 0}
+
+
+def test_muon_takes_no_weight_decay() -> None:
+    with pytest.raises(ValidationError, match="nothing would decay"):
+        Recipe.model_validate(CIFAR10.model_dump() | {"weight_decay": 1e-4})
 
 
 def test_the_schedule_scales_every_group_from_its_own_peak() -> None:
