@@ -52,7 +52,7 @@ def run(setting: Setting, state: State, progress: Progress, interrupt: Interrupt
     """
     saver = _Saver(setting, state)
     for epoch in range(len(state.history), setting.recipe.epochs):
-        if _stale(setting.recipe, state):
+        if setting.world.any(_stale(setting.recipe, state)):
             progress.say(f"no better for {setting.recipe.early_stop_epochs} epochs: stopping early")
             return
         _train_epoch(setting, state, epoch, saver, progress, interrupt)
@@ -160,10 +160,9 @@ def _end_epoch(setting: Setting, state: State, seconds: float, progress: Progres
     }
     state.history.append(epoch)
     state.loss_sum = 0.0
-    if accuracy > state.best_accuracy:
-        state.best_accuracy = accuracy
-        if setting.world.first:
-            network.save_weights(state.average.network, setting.directory / BEST)
+    state.best_accuracy = max(accuracy, state.best_accuracy)
+    if _since_best(state) == 0 and setting.world.first:
+        network.save_weights(state.average.network, setting.directory / BEST)
     progress.epoch(epoch)
 
 
@@ -204,10 +203,15 @@ def _parts(indices: Indices) -> list[Indices]:
 
 
 def _stale(recipe: Recipe, state: State) -> bool:
-    if not (recipe.early_stop_epochs and state.history):
-        return False
-    accuracies = [epoch["val_accuracy"] for epoch in state.history]
-    return len(accuracies) - 1 - int(np.argmax(accuracies)) >= recipe.early_stop_epochs
+    return bool(recipe.early_stop_epochs and state.history) and _since_best(state) >= recipe.early_stop_epochs
+
+
+def _since_best(state: State) -> int:
+    """Epochs after the best one: that of the most right answers and, on few images where many have as many,
+    of the least loss; the first of those that are alike.
+    """
+    merits = [(epoch["val_accuracy"], -epoch["val_loss"]) for epoch in state.history]
+    return len(merits) - 1 - merits.index(max(merits))
 
 
 class _Saver:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,24 @@ def test_a_frozen_body_is_validated_and_kept_with_its_own_statistics(tmp_path: P
     loop.run(setting, state, Progress(2, 0, None), Interrupt())
     best = checkpoint.load(tmp_path / loop.BEST)
     assert all(torch.equal(best[name], before[name]) for name in before)
+
+
+def test_of_epochs_that_are_right_equally_often_the_one_of_least_loss_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = a_setting(tmp_path)
+    setting = replace(setting, recipe=setting.recipe.model_copy(update={"epochs": 4}))
+    labels = torch.from_numpy(setting.images.labels[setting.splits.val])
+    certainties, heads = iter([1.0, 3.0, 2.0, 3.0]), []
+
+    def predict(setting: loop.Setting, model: nn.Module, indices: object) -> torch.Tensor:  # noqa: ARG001
+        heads.append(model.get_parameter("network.fc.bias").clone())
+        return next(certainties) * nn.functional.one_hot(labels).float()  # every answer right
+
+    monkeypatch.setattr(loop, "predict", predict)
+    loop.run(setting, a_state(setting), Progress(8, 0, None), Interrupt())
+    kept = checkpoint.load(tmp_path / loop.BEST)["fc.bias"]
+    assert [torch.equal(kept, head) for head in heads] == [False, True, False, False]
 
 
 @pytest.mark.parametrize("count", [2, 3, 256, 257, 513, 3000])
