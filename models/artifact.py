@@ -56,9 +56,7 @@ def save(
     Raises BadArtifact when the version exists or a weight is not finite in `dtype`; OSError as it comes,
     leaving nothing behind.
     """
-    target = root / spec.name / spec.version
-    if target.exists():
-        raise BadArtifact(f"{target} exists already; a version is never overwritten")
+    target = _free(root / spec.name / spec.version)
     data = safetensors.numpy.save(_stored(weights, dtype))
     manifest = Manifest(**dict(spec), weights=WeightsFile(dtype=dtype, sha256=sha256(data)))
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +69,17 @@ def save(
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+    _sync_directory(target.parent)
+    return target
+
+
+def move(directory: Path, root: Path) -> Path:
+    """Put a version, with what was added to it, under another root of the same file system, in one rename.
+
+    Returns where it is then; raises BadArtifact when the version exists there.
+    """
+    target = _free(root / directory.parent.name / directory.name)
+    directory.rename(target)
     _sync_directory(target.parent)
     return target
 
@@ -148,6 +157,12 @@ def load_manifest(directory: Path) -> Manifest:
     if (manifest.name, manifest.version) != (directory.parent.name, directory.name):
         raise BadArtifact(f"{path}: says {manifest.name}/{manifest.version}, not what its directory says")
     return manifest
+
+
+def _free(target: Path) -> Path:
+    if target.exists():
+        raise BadArtifact(f"{target} exists already; a version is never overwritten")
+    return target
 
 
 def _stored(weights: Mapping[str, NDArray[Any]], dtype: str) -> Weights:

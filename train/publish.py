@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +13,9 @@ import torch
 
 from models import artifact, catalog
 from models.artifact import Artifact, Weights
+from models.errors import BadArtifact
 from models.images import Preprocessing
-from models.manifest import Calibration, ModelSpec
+from models.manifest import Calibration, Manifest, ModelSpec
 from train import calibrate, checkpoint, evaluate, golden, loop, report
 from train.evaluate import Answers
 from train.state import State
@@ -30,8 +32,11 @@ class Publication:
     target_precision: float
 
 
-def publish(setting: loop.Setting, state: State, training: dict[str, Any], wanted: Publication) -> Path:
-    """Save `models_dir/name/N/` with the next free N and a golden sample, and the report and card of the run.
+def publish(
+    setting: loop.Setting, state: State, training: dict[str, Any], wanted: Publication, resumed: bool
+) -> Path:
+    """Save `models_dir/name/N/` with the next free N and a golden sample, after the report and card of the
+    run; a run that is resumed at its end finds what it published.
 
     Everything is measured on the weights as stored: rounded, saved, loaded again, run in the torch engine
     in fp32. Calibration sees the validation images alone; the test images are looked at once, after it.
@@ -39,15 +44,16 @@ def publish(setting: loop.Setting, state: State, training: dict[str, Any], wante
     weights = to_numpy(checkpoint.load(setting.directory / loop.BEST))
     spec = _spec(setting, training, wanted)
     stored = _as_stored(spec, weights)
+    if resumed and (published := _published(stored.manifest, wanted)):
+        return published
     validation = evaluate.answer(stored, setting.images.take(setting.splits.val))
     calibration = calibrate.fit(validation.logits, validation.images.labels, wanted.target_precision)
     test = evaluate.answer(stored, setting.images.take(setting.splits.test))
     metrics = _metrics(validation, test, calibration) | {"target_precision": wanted.target_precision}
     spec = spec.model_copy(update={"calibration": calibration, "metrics": metrics})
-    directory = artifact.save(wanted.models_dir, spec, weights, dtype_for(weights))
-    golden.add(directory, golden.choose(validation, calibration))
+    directory = wanted.models_dir / spec.name / spec.version
     report.write(setting.directory, report.Story(spec, state.history, test, directory))
-    return directory
+    return _save(wanted.models_dir, spec, weights, golden.choose(validation, calibration))
 
 
 def to_numpy(weights: dict[str, torch.Tensor]) -> Weights:
@@ -86,6 +92,32 @@ def _as_stored(spec: ModelSpec, weights: Weights) -> Artifact:
     """What a service would load."""
     with tempfile.TemporaryDirectory() as scratch:
         return artifact.load(artifact.save(Path(scratch), spec, weights, dtype_for(weights)))
+
+
+def _published(manifest: Manifest, wanted: Publication) -> Path | None:
+    """The version that has these weights from this training, whatever else was on its command line."""
+    for version in catalog.find(wanted.models_dir).get(wanted.name, ()):
+        directory = wanted.models_dir / wanted.name / version
+        with suppress(BadArtifact):  # another version's damage is no matter of this one's
+            there = artifact.load_manifest(directory)
+            alike = there.weights == manifest.weights and _record(there) == _record(manifest)
+            if alike and there.metrics.get("target_precision") == wanted.target_precision:
+                return directory
+    return None
+
+
+def _record(manifest: Manifest) -> dict[str, Any]:
+    return {key: value for key, value in manifest.training.items() if key != "command"}
+
+
+def _save(models_dir: Path, spec: ModelSpec, weights: Weights, sample: bytes) -> Path:
+    """Whole from the moment it can be seen: made in a hidden directory beside the other versions."""
+    versions = models_dir / spec.name
+    versions.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{spec.version}-", dir=versions) as hidden:
+        made = artifact.save(Path(hidden), spec, weights, dtype_for(weights))
+        golden.add(made, sample)
+        return artifact.move(made, models_dir)
 
 
 def _metrics(validation: Answers, test: Answers, calibration: Calibration) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def train(recipe: Recipe, start: Initial | None, options: Options, wanted: Publi
         if world.first:
             record = {"source": source.name, **sides.record(images.digests, recipe.seed)}
             training = {"command": options.command} | _provenance(setting, state, start, record)
-            directory = publish(setting, state, training, wanted)
+            directory = publish(setting, state, training, wanted, options.resume)
             print(f"{directory}\n{options.directory / 'report.html'}\n{options.directory / 'card.md'}")
 
 

@@ -4,13 +4,14 @@ import json
 import shutil
 import signal
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
-from models import artifact, resnet18
+from models import artifact, catalog, resnet18
 from tests.train.conftest import FolderMaker
-from train import checkpoint
+from train import checkpoint, golden, report
 from train.__main__ import main
 from train.cost import step_flops
 from train.network import Average
@@ -146,7 +147,7 @@ def test_a_trained_model_is_fine_tuned_on_other_classes(
 
 def test_a_second_training_is_a_second_version(trained: tuple[Workbench, Path]) -> None:
     bench, data = trained
-    assert bench.train(data, "--output", str(bench.root / "other"), "--epochs", "1") == 0
+    assert bench.train(data, "--output", str(bench.root / "other")) == 0  # the same weights, even
     assert artifact.load_manifest(bench.models / "colours" / "2").version == "2"
 
 
@@ -255,6 +256,52 @@ def test_a_run_may_be_made_longer_and_says_so(bench: Workbench, folder: Path) ->
     first, second = (step_flops(recipe, 3, phase, 8) for phase in recipe.phases[:2])
     # Of the two steps that the first plan had, one was of the first phase; the longer plan would give it two.
     assert checkpoint.load(bench.run_dir / "checkpoint.pt")["flops"] == first + 3 * second
+
+
+@pytest.mark.parametrize("owner", [golden, artifact, report])
+def test_a_version_is_seen_whole_or_not_at_all(
+    owner: ModuleType, trained: tuple[Workbench, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, data = trained
+    bench = Workbench(tmp_path)
+    shutil.copytree(before.run_dir, bench.run_dir)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    last = {golden: "add", artifact: "move", report: "write"}[owner]
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, last, die)
+        assert bench.train(data, "--resume") == 130
+    assert catalog.find(bench.models) == {}
+    assert bench.train(data, "--resume") == 0
+    assert catalog.find(bench.models) == {"colours": ("1",)}
+    assert artifact.load_manifest(bench.models / "colours" / "1").golden is not None
+    assert [path.name for path in (bench.models / "colours").iterdir()] == ["1"]
+
+
+def test_a_finished_run_that_is_resumed_finds_what_it_published(
+    trained: tuple[Workbench, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench, data = trained
+    before = catalog.find(bench.models)["colours"]
+    assert bench.train(data, "--resume", "--save-every-s", "60") == 0
+    assert capsys.readouterr().out.splitlines()[0] == str(bench.models / "colours" / "1")
+    assert catalog.find(bench.models)["colours"] == before
+
+
+def test_a_finished_run_is_published_again_for_another_precision(
+    trained: tuple[Workbench, Path], tmp_path: Path
+) -> None:
+    before, data = trained
+    bench = Workbench(tmp_path)
+    shutil.copytree(before.run_dir, bench.run_dir)
+    shutil.copytree(before.models / "colours" / "1", bench.models / "colours" / "1")
+    (bench.models / "colours" / "2").mkdir()
+    (bench.models / "colours" / "2" / "model.json").write_text("somebody's, and damaged")
+    assert bench.train(data, "--resume", "--target-precision", "0.5") == 0
+    published = artifact.load_manifest(bench.models / "colours" / "3")
+    assert published.metrics["target_precision"] == 0.5
 
 
 def test_tiny_images_and_a_network_for_large_ones_end_in_a_model(
