@@ -102,6 +102,7 @@ def _recipe(given: argparse.Namespace, start: initial.Initial | None) -> Recipe:
         "network": {"stem": given.stem} if given.stem else None,
         "per_class": given.per_class,
         "resize": given.resize,
+        "early_stop_epochs": given.early_stop,
     }
     changed = {key: value for key, value in changes.items() if value is not None}
     return Recipe.model_validate(recipe.model_dump() | changed)
@@ -136,6 +137,9 @@ def _train_parser() -> argparse.ArgumentParser:
     parser.add_argument("--width", type=float, help="times the channels of a sequential network")
     parser.add_argument("--per-class", type=int, help="train on this many images of each class")
     parser.add_argument("--resize", choices=("stretch", "crop"))
+    parser.add_argument(
+        "--early-stop", type=int, metavar="EPOCHS", help="end after so many without a better one"
+    )
     parser.add_argument("--bad-files", choices=("skip", "fail"), default="skip")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--save-every-s", type=float, default=120.0, help="between checkpoints in an epoch")

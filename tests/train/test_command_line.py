@@ -258,6 +258,17 @@ def test_a_run_may_be_made_longer_and_says_so(bench: Workbench, folder: Path) ->
     assert checkpoint.load(bench.run_dir / "checkpoint.pt")["flops"] == first + 3 * second
 
 
+def test_a_run_ends_early_after_so_many_epochs_without_a_better_one(
+    bench: Workbench, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing_learnt = ("scratch", "--lr", "1e-30", "--epochs", "9", "--early-stop", "2")
+    assert bench.train(folder, *nothing_learnt) == 0
+    assert "no better for 2 epochs: stopping early" in capsys.readouterr().err
+    assert len(checkpoint.load(bench.run_dir / "checkpoint.pt")["history"]) == 3  # the first was the best
+    recorded = artifact.load_manifest(bench.models / "colours" / "1").training["recipe"]
+    assert recorded["early_stop_epochs"] == 2
+
+
 @pytest.mark.parametrize("owner", [golden, artifact, report])
 def test_a_version_is_seen_whole_or_not_at_all(
     owner: ModuleType, trained: tuple[Workbench, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
