@@ -128,6 +128,13 @@ def test_json_of_another_form_is_a_malformed_request(live: LiveService, document
     assert_problem(response, 400, "malformed-request")
 
 
+def test_json_built_to_cost_more_than_it_holds_is_refused_before_it_is_parsed(live: LiveService) -> None:
+    document = b'{"images":[' + b"0," * 2_000_000 + b"0]}"
+    response = live.request("POST", PREDICT, document, {"Content-Type": "application/json"})
+    assert_problem(response, 400, "malformed-request")
+    assert "too many images" in response.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("body", "content_type"),
     [
