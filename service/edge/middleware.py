@@ -58,7 +58,6 @@ class Edge:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = time.perf_counter()
         request_id = request_id_of(scope["headers"])
         state = scope.setdefault("state", {})
         state["request_id"] = request_id.decode()
@@ -86,7 +85,7 @@ class Edge:
             if status != 500:
                 raise
         finally:
-            seconds = time.perf_counter() - started
+            seconds = time.monotonic() - state["arrived"]
             self._service.metrics.answered(route_of(scope), scope["method"], status or 500, seconds)
 
     def _refusal(self, scope: Scope) -> App | None:
