@@ -39,7 +39,6 @@ class Forecast:
     expired: int = 0
     dropped: int = 0
     batches: int = 0
-    busy_seconds: float = 0.0
     latencies: "array[float]" = field(default_factory=lambda: array("d"))
 
     @property
@@ -157,7 +156,6 @@ class PolicyReplica:
             seconds = self._batch_seconds(size)
             self._schedule.start(lane, size, now)
             self._forecast.batches += 1
-            self._forecast.busy_seconds += seconds
             self.wake_at = now + seconds
             self._done_by = now + 2 * seconds
 
