@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from loadtest import analysis, loads, plan, scrape
 from loadtest.analysis import Rows
 from loadtest.answers import Outcome
@@ -90,14 +88,7 @@ def forecast(bench: Bench, model: Described, repeat: Repeat, outside_seconds: fl
     times = (bench.loaded(repeat.rows).scheduled - bench.calm_seconds).tolist()
     asked = plan.question(model, lambda _: times, outside_seconds=outside_seconds)
     expected = plan.forecast(asked, len(times) / bench.seconds)
-    latencies = np.array(expected.latencies)
-    return {
-        "goodput_per_second": float(np.sum(latencies <= bench.target_seconds)) / bench.seconds,
-        "response_ms_p50": analysis.percentile_ms(latencies, 50.0),
-        "response_ms_p99": analysis.percentile_ms(latencies, 99.0),
-        "batch_size_mean": expected.mean_batch,
-        "unserved_share": plan.unserved(expected),
-    }
+    return plan.figures(expected, bench.seconds, bench.target_seconds)
 
 
 def _watched(repeat: Repeat, start: float, end: float) -> Figures:

@@ -9,6 +9,7 @@ from typing import Any
 from loadtest import page
 from loadtest.charts import Axis, Mark, Series, bar_chart, line_chart, number
 from loadtest.page import Figure
+from loadtest.plan import OUTSIDE_SECONDS
 
 Document = Mapping[str, Any]
 
@@ -159,7 +160,7 @@ def _against_load(document: Document) -> list[Figure]:
         return Series(label, points, dots=True)
 
     def expected(label: str, figure: str) -> list[Series]:
-        points = [(phase["rate"], each[figure]) for phase, each in zip(phases, forecast, strict=False)]
+        points = [(phase["rate"], _f(each[figure])) for phase, each in zip(phases, forecast, strict=False)]
         return [Series(label, points, dashed=True)] if points else []
 
     offered = Axis("offered, requests/s")
@@ -273,7 +274,10 @@ def _forecast(document: Document) -> str:
     ):
         pairs = [(_n(step[figure]), _n(expected[figure])) for figure in figures]
         rows.append([phase["name"], *(cell for pair in pairs for cell in pair)])
-    note = "The serving policy, simulated with the learnt curve; decoding and transfer come on top."
+    note = (
+        f"The serving policy, simulated with the learnt curve. {_n(OUTSIDE_SECONDS * 1000)} ms for decoding, "
+        "HTTP and transfer are included; large photographs take more."
+    )
     return page.table("Forecast against measurement", header, rows, note)
 
 

@@ -87,7 +87,7 @@ def document(
     }
 
 
-def _forecast(run: Run) -> list[dict[str, float]]:
+def _forecast(run: Run) -> list[analysis.Summary]:
     """Of the same policy and schedule, for traffic of one image a request; empty for any other."""
     one_image = run.scenario.traffic in {traffic.native, traffic.flask, traffic.classificar}
     if not one_image or run.scenario.stops_the_server:
@@ -97,16 +97,7 @@ def _forecast(run: Run) -> list[dict[str, float]]:
         times = of_phases([phase], run.arrivals, seed=index).tolist()
         asked = plan.question(run.model, lambda _, times=times: times)  # type: ignore[misc]
         expected = plan.forecast(asked, phase.rate)
-        on_time = sum(latency <= run.target_seconds for latency in expected.latencies)
-        forecasts.append(
-            {
-                "goodput_per_second": on_time / phase.seconds,
-                "response_ms_p50": expected.latency_percentile(50) * 1000,
-                "response_ms_p99": expected.latency_percentile(99) * 1000,
-                "batch_size_mean": expected.mean_batch,
-                "refused_share": plan.unserved(expected),
-            }
-        )
+        forecasts.append(plan.figures(expected, phase.seconds, run.target_seconds))
     return forecasts
 
 
@@ -133,7 +124,6 @@ def _watched(repeat: Repeat) -> dict[str, Any]:
         "memory_mb_first": memory[0],
         "memory_mb_last": memory[-1],
         "memory_mb_max": max(memory),
-        "waiting_last": waiting[-1],
         "series": _series(watched, cpu, memory, waiting),
     }
     return {"server": server, "generator": generator}

@@ -170,6 +170,7 @@ def test_the_report_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
     assert "http" not in page.replace("http://www.w3.org/", "")
     for title in ("Response time against load", "Batch sizes", "Refused and given up", "Forecast against"):
         assert title in page
+    assert "2 ms for decoding, HTTP and transfer are included" in page
 
 
 def test_the_page_lists_every_scenario_with_its_question() -> None:
