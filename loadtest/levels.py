@@ -135,5 +135,5 @@ def _middle(values: Sequence[Any]) -> Any:
     if isinstance(values[0], Mapping):
         names = sorted({name for each in values for name in each})
         return {name: median(each.get(name, 0.0) for each in values) for name in names}
-    known = [value for value in values if math.isfinite(value)]
+    known = [value for value in values if not math.isnan(value)]
     return median(known) if known else math.nan

@@ -74,7 +74,13 @@ def test_it_is_not_over_while_anybody_is_refused() -> None:
 
 
 def test_it_is_never_over_if_nobody_is_served_as_before() -> None:
-    assert math.isnan(recovery_seconds(measured([(10.0, 1.0)]), 10.0, 12.0, 0.02))
+    assert recovery_seconds(measured([(10.0, 1.0)]), 10.0, 12.0, 0.02) == math.inf
+
+
+def test_a_server_that_recovers_from_the_fewer_half_of_its_repeats_does_not_recover() -> None:
+    assert middle([{"recovery_seconds": each} for each in (0.1, math.inf, math.inf)]) == {
+        "recovery_seconds": math.inf
+    }
 
 
 def test_the_middle_of_repeats_leaves_out_what_is_not_known() -> None:
