@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -38,6 +38,11 @@ class Bench:
     def calm_seconds(self) -> float:
         return min(CALM_SECONDS, self.seconds)
 
+    @property
+    def late_seconds(self) -> float:
+        """Near the end of the level, even for who looks once a second."""
+        return self.calm_seconds + self.seconds - 1.5
+
     def phases(self, level: float) -> list[Phase]:
         """Calm, the level, calm."""
         calm = self.capacity * CALM_SHARE
@@ -47,10 +52,10 @@ class Bench:
             Phase("after", calm, self.calm_seconds),
         ]
 
-    def measure(self, level: float, seed: int) -> Repeat:
-        """Raises NoServer."""
+    def measure(self, level: float, seed: int, also: Callable[[float], object] | None = None) -> Repeat:
+        """Raises NoServer; ``also`` as for `measuring.measure`."""
         load = loads.of_phases(self.messages, self.phases(level), self.arrivals, seed=seed)
-        return measure(self.url, load, self.target_seconds)
+        return measure(self.url, load, self.target_seconds, also)
 
     def loaded(self, rows: Rows) -> Rows:
         """Those scheduled while the level lasted."""
