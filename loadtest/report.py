@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from signal import SIGKILL
 from typing import Any
 
 from loadtest import page
@@ -61,7 +62,7 @@ def headline(document: Document) -> list[tuple[str, str]]:
         values.append((f"{_n(document['server']['cpu_cores_mean'])}", "server, CPU cores"))
         values.append((f"{_n(document['server']['memory_mb_last'])} MB", "server, memory"))
     if document["exit_code"] is not None:
-        values.append((str(document["exit_code"]), "exit code of the server"))
+        values.append((_ended(document["exit_code"]), "exit code of the server"))
     return values
 
 
@@ -70,6 +71,8 @@ def warnings(document: Document) -> list[str]:
     failed = [
         f"After {_n(each['second'])} s: {each['what']}." for each in document["events"] if not each["ok"]
     ]
+    if document["exit_code"]:
+        failed.append(f"The server was told to stop: exit code {_ended(document['exit_code'])}.")
     generator = document["generator"]
     if not generator["is_bottleneck"]:
         return failed
@@ -307,6 +310,10 @@ def _f(value: float | None) -> float:
 
 def _n(value: float | None) -> str:
     return number(_f(value))
+
+
+def _ended(exit_code: int) -> str:
+    return "killed" if exit_code == -SIGKILL else str(exit_code)
 
 
 def _ms(value: float | None) -> str:
