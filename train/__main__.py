@@ -51,8 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         first = error.errors()[0]
         return _fail(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
     except KeyboardInterrupt as stop:
-        how = "the same command" if command is bottles.main else "--resume"
-        print(f"stopped; {how} continues", file=sys.stderr)
+        print("; ".join(["stopped", *getattr(stop, "__notes__", ())]), file=sys.stderr)
         return 128 + (stop.signum if isinstance(stop, Interrupted) else signal.SIGINT)
     return 0
 

@@ -37,8 +37,8 @@ class Answers:
 
 def find_artifact(model: str, models_dir: Path) -> Artifact:
     """A model by name in `models_dir`, or by the path of its version's directory."""
-    path = Path(model)
-    return artifact.load(path if path.is_dir() else locate(models_dir, model))
+    path = Path(model)  # a folder of images may have a model's name
+    return artifact.load(path if (path / artifact.MANIFEST_FILE).is_file() else locate(models_dir, model))
 
 
 def evaluate(
