@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -92,6 +93,50 @@ def drawn(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Workbench:
     bench = Workbench(tmp_path_factory.mktemp("drawn"))
     assert bench.train(folder, "scratch", "--epochs", "1") == 0
     return bench
+
+
+@pytest.fixture
+def grown(folder: Path, make_folder: FolderMaker, tmp_path: Path) -> Path:
+    """`folder` with one image more."""
+    root = Path(shutil.copytree(folder, tmp_path / "grown"))
+    shutil.copy2(make_folder(9) / "blue" / "008.png", root / "blue" / "new.png")
+    return root
+
+
+def test_evaluate_says_that_it_measures_the_test_side_that_training_drew(
+    drawn: Workbench, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--json", *drawn.where("--models-dir"))
+    assert drawn.run("evaluate", "--model", "colours", "--data", str(folder), *flags) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert (found["measured"], found["images"]) == ("the recorded test side", 3)
+    assert "warning" not in printed.err
+
+
+def test_evaluate_warns_that_a_folder_that_has_grown_is_measured_with_the_images_trained_on(
+    drawn: Workbench, grown: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--json", *drawn.where("--models-dir"))
+    assert drawn.run("evaluate", "--model", "colours", "--data", str(grown), *flags) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert (found["measured"], found["images"]) == ("all images", 25)
+    assert printed.err.startswith("warning: these images do not give the split that colours/1 records")
+    assert printed.err.count("\n") == 1
+
+
+def test_evaluate_does_not_warn_of_a_split_that_was_never_recorded(
+    bench: Workbench, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(resnet18.build(3, "3x3").state_dict(), tmp_path / "old.pth")
+    flags = ("--image-size", "8", "--stem", "3x3", "--resize", "stretch", *bench.where("--models-dir"))
+    weights = ("--weights", str(tmp_path / "old.pth"), "--name", "colours")
+    assert bench.run("import", *weights, "--classes", "blue", "green", "red", *flags) == 0
+    assert bench.run("evaluate", "--model", str(bench.models / "colours/1"), "--data", str(folder)) == 0
+    printed = capsys.readouterr()
+    assert re.search("^measured +all images$", printed.out, re.MULTILINE)
+    assert printed.err == ""
 
 
 def test_a_folder_of_images_with_the_name_of_a_model_does_not_hide_it(
