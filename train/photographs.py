@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -224,6 +224,8 @@ def _target(model: Artifact) -> float:
 
 def _fine_tune(model: Artifact, folder: Path, given: argparse.Namespace, command: str) -> None:
     start = initial.load(str(model.directory), given.init_models_dir)
+    if model.directory.is_relative_to(SHIPPED_MODELS):  # which saw renders alone: it cannot know a photograph
+        start = replace(start, recorded_test=None)
     changes = {"epochs": given.epochs, "peak_lr": given.lr, "per_class": given.per_class, "seed": given.seed}
     recipe = Recipe.model_validate(start.adapt(PHOTOGRAPHS).model_dump() | changes)
     options = run.Options(command, folder, given.output, given.cache, "skip", given.resume, "auto", 120.0)

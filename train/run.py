@@ -80,7 +80,7 @@ def train(recipe: Recipe, start: Initial | None, options: Options, wanted: Publi
         world.from_first(lambda: held.enter_context(checkpoint.sole_owner(options.directory)))
         state = _state(setting, start, options.resume)
         held.enter_context(_told_how_to_go_on(options.directory / loop.CHECKPOINT))
-        _fit(setting, state, rejected)
+        _fit(setting, state, start, rejected)
         if world.first:
             record = {"source": source.name, **sides.record(images.digests, recipe.seed)}
             training = {"command": options.command} | _provenance(setting, state, start, record)
@@ -167,7 +167,7 @@ def _identity(setting: loop.Setting, start: Initial | None) -> dict[str, Any]:
     }
 
 
-def _fit(setting: loop.Setting, state: State, rejected: tuple[Rejected, ...]) -> None:
+def _fit(setting: loop.Setting, state: State, start: Initial | None, rejected: tuple[Rejected, ...]) -> None:
     recipe, sides, world = setting.recipe, setting.splits, setting.world
     total = recipe.epochs * batches.steps_per_epoch(recipe, len(sides.train))
     progress = Progress(total, state.step, setting.directory if world.first else None)
@@ -177,6 +177,12 @@ def _fit(setting: loop.Setting, state: State, rejected: tuple[Rejected, ...]) ->
         f"{len(sides.train)} images to train on, {len(sides.val)} to validate, {len(sides.test)} to test, "
         f"{len(sides.leaked)} copies left out, {len(rejected)} files skipped; {total} steps"
     )
+    test_sha256 = state.identity["splits"]["content_sha256"]["test"]
+    if start and start.flatters(setting.images.classes, test_sha256):
+        progress.say(
+            f"warning: {start.description} kept other images back to test on: if it was trained on some of "
+            "these, the test figures flatter this run"
+        )
     try:
         with Interrupt() as interrupt:
             loop.run(setting, state, progress, interrupt)

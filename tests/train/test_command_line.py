@@ -139,6 +139,29 @@ def test_evaluate_does_not_warn_of_a_split_that_was_never_recorded(
     assert printed.err == ""
 
 
+def test_training_warns_where_the_start_may_have_been_trained_on_test_images(
+    drawn: Workbench, bench: Workbench, folder: Path, grown: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = ("--init", "colours", *drawn.where("--init-models-dir"), "--epochs", "1")
+    assert bench.train(folder, *start) == 0
+    assert "warning" not in capsys.readouterr().err
+    assert bench.train(grown, *start, "--output", str(bench.root / "again")) == 0
+    said = capsys.readouterr().err.splitlines()
+    (warning,) = [number for number, line in enumerate(said) if "the test figures flatter this run" in line]
+    assert said[warning].startswith("warning: colours/1 ")
+    assert said[warning + 1].startswith("epoch 1:")
+
+
+def test_a_start_that_knew_other_classes_is_not_suspected(
+    drawn: Workbench, bench: Workbench, grown: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("blue", "green", "red"):
+        (grown / name).rename(grown / f"pale {name}")
+    start = ("--init", "colours", *drawn.where("--init-models-dir"), "--epochs", "1")
+    assert bench.train(grown, *start) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
 def test_a_folder_of_images_with_the_name_of_a_model_does_not_hide_it(
     drawn: Workbench, bench: Workbench, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

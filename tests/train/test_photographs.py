@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from models import artifact, networks
+from models.catalog import SHIPPED_MODELS
 from models.images import Preprocessing
 from models.manifest import Manifest, Normalisation, Sequential
 from tests.conftest import spec
@@ -163,6 +164,14 @@ def test_measuring_changes_nothing(
     assert sorted(tmp_path.rglob("*.png")) == before
     assert run(tmp_path, models_dir, tmp_path / "mine", "--measure", "--output", str(tmp_path / "new")) == 0
     assert not (tmp_path / "new").exists()
+
+
+def test_the_shipped_model_is_not_suspected_of_having_seen_photographs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(tmp_path / "mine", {"open": "open", "closed": "closed"})
+    assert run(tmp_path, SHIPPED_MODELS, tmp_path / "mine", "--epochs", "1", "--per-class", "4") == 0
+    assert "flatter" not in capsys.readouterr().err
 
 
 def test_photographs_of_one_state_alone_are_refused(
