@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from math import inf
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from batching.policy import CloseReason
 from batching.schedule import DeviceSchedule, Running
 
 Work = Callable[[], Any]
-Done = Callable[[Any], None]
+Done = Callable[[Any, float], None]  # what came of it, and since when the thread was free for it
 
 
 class LaneOwner(Protocol):
@@ -85,7 +86,7 @@ class Device:
             work()
             return time.perf_counter() - started
 
-        def done(outcome: Any) -> None:
+        def done(outcome: Any, _free_at: float) -> None:
             if not measured.cancelled():
                 measured.set_result(outcome)
 
@@ -116,10 +117,15 @@ class Device:
                 owner.launched(tickets, closed.reason, now)
 
     def _finish(
-        self, loop: asyncio.AbstractEventLoop, owner: LaneOwner, tickets: list[Any], outcome: Any
+        self,
+        loop: asyncio.AbstractEventLoop,
+        owner: LaneOwner,
+        tickets: list[Any],
+        outcome: Any,
+        free_at: float,
     ) -> None:
         now = time.monotonic()
-        running = self.schedule.finish(now, learn=not isinstance(outcome, BaseException))
+        running = self.schedule.finish(now, free_at=free_at, learn=not isinstance(outcome, BaseException))
         try:
             self._dispatch(loop)
         finally:
@@ -127,6 +133,7 @@ class Device:
 
     def _run_jobs(self) -> None:
         """The engine thread. Whatever a batch raises is an outcome like any other: the thread lives on."""
+        ended = -inf
         while (job := self._jobs.get()) is not None:
             loop, work, done = job
             self._busy_since = time.monotonic()
@@ -134,7 +141,8 @@ class Device:
                 outcome = work()
             except BaseException as error:
                 outcome = error
+            free_at, ended = ended, time.monotonic()  # before the loop hears of it, and hands over the next
             self._busy_since = None
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(done, outcome)
+                loop.call_soon_threadsafe(done, outcome, free_at)
             del job, loop, work, done, outcome  # an idle thread keeps no batch in memory

@@ -40,10 +40,8 @@ class FixedWaitReplica:
         elif len(self._line) >= self._max_batch_size or now >= self._line[0] + self._wait_seconds:
             size = min(len(self._line), self._max_batch_size)
             self._batch = [self._line.popleft() for _ in range(size)]
-            seconds = self._batch_seconds(size)
-            self._forecast.batches += 1
-            self._forecast.busy_seconds += seconds
-            self.wake_at = now + seconds
+            self._forecast.batch_sizes.append(size)
+            self.wake_at = now + self._batch_seconds(size)
         else:
             self.wake_at = self._line[0] + self._wait_seconds
 

@@ -1,6 +1,6 @@
 """Several models on one device: whose turn it is, and how long a newcomer would wait. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Generic
 
@@ -80,11 +80,14 @@ class DeviceSchedule(Generic[AnyTicket]):
         self._had_turn.add(lane)
         self._last = lane
 
-    def finish(self, now: float, *, learn: bool = True) -> Running[AnyTicket]:
-        """The device is done; learn from how long it took, unless it failed."""
-        running = self.running
-        if running is None:
+    def finish(self, now: float, *, free_at: float = -inf, learn: bool = True) -> Running[AnyTicket]:
+        """The device is done; learn from how long it took, unless it failed.
+
+        ``free_at``: until then it was at something that is no lane's, as a warm-up, and the batch waited.
+        """
+        if self.running is None:
             raise RuntimeError("nothing is running")
+        running = replace(self.running, started=max(self.running.started, free_at))
         self.running = None
         if learn:
             running.lane.latency.observe(running.size, now - running.started)

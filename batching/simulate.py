@@ -38,9 +38,8 @@ class Forecast:
     refused: int = 0
     expired: int = 0
     dropped: int = 0
-    batches: int = 0
-    busy_seconds: float = 0.0
     latencies: "array[float]" = field(default_factory=lambda: array("d"))
+    batch_sizes: "array[int]" = field(default_factory=lambda: array("l"))
 
     @property
     def answered(self) -> int:
@@ -54,6 +53,10 @@ class Forecast:
     def goodput(self) -> float:
         """Answers within the target per second."""
         return self.on_time / self.seconds
+
+    @property
+    def batches(self) -> int:
+        return len(self.batch_sizes)
 
     @property
     def mean_batch(self) -> float:
@@ -156,8 +159,7 @@ class PolicyReplica:
             size = len(self._batch)
             seconds = self._batch_seconds(size)
             self._schedule.start(lane, size, now)
-            self._forecast.batches += 1
-            self._forecast.busy_seconds += seconds
+            self._forecast.batch_sizes.append(size)
             self.wake_at = now + seconds
             self._done_by = now + 2 * seconds
 

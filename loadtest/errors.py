@@ -4,7 +4,8 @@ LoadtestError            one line for whoever typed the command
 ├── NoImages             no image where they were looked for
 ├── NoServer             the service cannot be reached, or does not know the model
 ├── NotOffered           the service lacks what the scenario asks of it
-├── BadObjectives        the TOML file of objectives is not understood
+├── BadOptions           they contradict one another
+├── BadObjectives        objectives or an earlier run that are not understood, or of another load
 ├── NothingHeld          the server answers hardly anybody in time, however low the load
 └── BadArrivals          the file of recorded arrivals is not understood
 """
@@ -26,8 +27,12 @@ class NotOffered(LoadtestError):
     """The service lacks what the scenario asks of it: a model, a route, an admin token that it takes."""
 
 
+class BadOptions(LoadtestError):
+    """Options that contradict one another."""
+
+
 class BadObjectives(LoadtestError):
-    """The file of objectives is not understood."""
+    """Objectives or an earlier run that are not understood, or of another load."""
 
 
 class NothingHeld(LoadtestError):

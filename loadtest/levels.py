@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
-
-import numpy as np
 
 from loadtest import analysis, loads, plan, scrape
 from loadtest.analysis import Rows
@@ -40,6 +38,11 @@ class Bench:
     def calm_seconds(self) -> float:
         return min(CALM_SECONDS, self.seconds)
 
+    @property
+    def late_seconds(self) -> float:
+        """Near the end of the level, even for who looks once a second."""
+        return self.calm_seconds + self.seconds - 1.5
+
     def phases(self, level: float) -> list[Phase]:
         """Calm, the level, calm."""
         calm = self.capacity * CALM_SHARE
@@ -49,10 +52,10 @@ class Bench:
             Phase("after", calm, self.calm_seconds),
         ]
 
-    def measure(self, level: float, seed: int) -> Repeat:
-        """Raises NoServer."""
+    def measure(self, level: float, seed: int, also: Callable[[float], object] | None = None) -> Repeat:
+        """Raises NoServer; ``also`` as for `measuring.measure`."""
         load = loads.of_phases(self.messages, self.phases(level), self.arrivals, seed=seed)
-        return measure(self.url, load, self.target_seconds)
+        return measure(self.url, load, self.target_seconds, also)
 
     def loaded(self, rows: Rows) -> Rows:
         """Those scheduled while the level lasted."""
@@ -90,14 +93,7 @@ def forecast(bench: Bench, model: Described, repeat: Repeat, outside_seconds: fl
     times = (bench.loaded(repeat.rows).scheduled - bench.calm_seconds).tolist()
     asked = plan.question(model, lambda _: times, outside_seconds=outside_seconds)
     expected = plan.forecast(asked, len(times) / bench.seconds)
-    latencies = np.array(expected.latencies)
-    return {
-        "goodput_per_second": float(np.sum(latencies <= bench.target_seconds)) / bench.seconds,
-        "response_ms_p50": analysis.percentile_ms(latencies, 50.0),
-        "response_ms_p99": analysis.percentile_ms(latencies, 99.0),
-        "batch_size_mean": expected.mean_batch,
-        "unserved_share": plan.unserved(expected),
-    }
+    return plan.figures(expected, bench.seconds, bench.target_seconds)
 
 
 def _watched(repeat: Repeat, start: float, end: float) -> Figures:
@@ -144,5 +140,5 @@ def _middle(values: Sequence[Any]) -> Any:
     if isinstance(values[0], Mapping):
         names = sorted({name for each in values for name in each})
         return {name: median(each.get(name, 0.0) for each in values) for name in names}
-    known = [value for value in values if math.isfinite(value)]
+    known = [value for value in values if not math.isnan(value)]
     return median(known) if known else math.nan

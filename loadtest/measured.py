@@ -17,7 +17,6 @@ class Measured:
     since the sender has no time for it.
     """
 
-    seconds: float = 0.0
     scheduled: array[float] = field(default_factory=lambda: array("d"))
     sent: array[float] = field(default_factory=lambda: array("d"))
     ended: array[float] = field(default_factory=lambda: array("d"))

@@ -93,7 +93,6 @@ class OpenLoop:
             if on_second:
                 self._in_background(self._tick(on_second))
             await self._send_all(schedule)
-        self._measured.seconds = self._now()
         await self._close()
         return self._measured
 
@@ -115,6 +114,11 @@ class OpenLoop:
             if self._open < self._limits.max_connections:
                 self._in_background(self._connection())
 
+    def _connect_for_the_line(self) -> None:
+        """In place of a connection that is gone."""
+        if self._line:
+            self._in_background(self._connection())
+
     def _start(self, connection: Connection, due: float, message: Message) -> None:
         connection.scheduled, connection.sent = due, self._now()
         connection.send(message, self._limits.answer_timeout_seconds)
@@ -132,6 +136,7 @@ class OpenLoop:
             if self._line:  # else whoever it was for has got another
                 due, message = self._line.popleft()
                 self._finish(message, due, self._now(), Outcome.UNREACHED, fault=type(error).__name__)
+            self._connect_for_the_line()  # there may be more of them than connections that were lost
         else:
             self._free(connection)
 
@@ -174,8 +179,7 @@ class OpenLoop:
         else:
             with suppress(ValueError):  # it was not idle if the response asked to close
                 self._idle.remove(connection)
-        if self._line:
-            self._in_background(self._connection())
+        self._connect_for_the_line()
 
     def _finish(
         self,

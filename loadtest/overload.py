@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -19,14 +21,16 @@ from typing import Any
 
 from loadtest import analysis, capacity, levels, loads, overload_tables, plan, sideshows, traffic
 from loadtest.described import Described, describe
+from loadtest.errors import BadOptions, NoServer
 from loadtest.images import load_images
 from loadtest.levels import Bench, Figures
-from loadtest.measuring import address, measure, say
+from loadtest.measuring import Repeat, address, measure, say
 from loadtest.results import without_nan
 from loadtest.schedules import Arrivals, Phase
 from loadtest.serving import SERVICE, Served, serving
 from loadtest.traffic import Target
 
+TARGET_MS = 100.0  # of a service that is started
 PROBE_SECONDS = 10.0
 LEVELS = (0.5, 0.9, 1.2, 2.0, 5.0)
 TIGHT_LEVELS = (0.9, 1.2)
@@ -45,7 +49,9 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--model", default="cifar10", help="one of its models")
     parser.add_argument("--images", type=Path, help="folder or zip; the bundled samples if left out")
     parser.add_argument(
-        "--target-ms", type=float, default=100.0, help="of the service that is started; in time"
+        "--target-ms",
+        type=float,
+        help=f"what is in time; {TARGET_MS:g} if left out, and that of the service at --url",
     )
     parser.add_argument("--levels", type=shares, default=LEVELS, help="shares of the capacity, by comma")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each level")
@@ -73,14 +79,19 @@ def shares(text: str) -> tuple[float, ...]:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.tight and not set(TIGHT_LEVELS) & set(options.levels):
+        raise BadOptions(f"--tight needs a level of {' or '.join(map(str, TIGHT_LEVELS))} to compare with")
     folder = options.out / f"overload-{options.model}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     folder.mkdir(parents=True)
     with _server(options, folder / "service.log") as served:
-        for document in Overload(options, served.url).measure():
+        target_ms = options.target_ms or describe(served.url, options.model).latency_target_seconds * 1000
+        for document in Overload(options, served.url, target_ms).measure():
             markdown = _write(folder, document)
     if options.beside:
-        with _started(options, shlex.split(options.beside), folder / "beside.log") as served:
-            other = Overload(options, served.url).beside(document["capacity"]["goodput_per_second"])
+        command = shlex.split(options.beside)
+        with _started(options, command, target_ms, folder / "beside.log") as served:
+            overload = Overload(options, served.url, target_ms)
+            other = overload.beside(document["capacity"]["goodput_per_second"])
         markdown = _write(folder, {**document, "beside": {"command": options.beside, "levels": other}})
     print(markdown, end="")
     say(f"report: {folder / 'overload.md'}")
@@ -101,14 +112,16 @@ def _server(options: argparse.Namespace, log: Path) -> Iterator[Served]:
     if options.url:
         yield Served(options.url.rstrip("/"))
         return
-    with _started(options, SERVICE, log) as served:
+    with _started(options, SERVICE, options.target_ms or TARGET_MS, log) as served:
         yield served
 
 
 @contextlib.contextmanager
-def _started(options: argparse.Namespace, command: Sequence[str], log: Path) -> Iterator[Served]:
+def _started(
+    options: argparse.Namespace, command: Sequence[str], target_ms: float, log: Path
+) -> Iterator[Served]:
     say(f"starting {shlex.join(command)}")
-    flags = ["--latency-target-ms", f"{options.target_ms:g}", *options.service.split()]
+    flags = ["--latency-target-ms", f"{target_ms:g}", *shlex.split(options.service)]
     with serving(log, flags, command) as served:
         yield served
 
@@ -119,6 +132,7 @@ class Overload:
 
     options: argparse.Namespace
     url: str
+    target_ms: float
 
     @property
     def target(self) -> Target:
@@ -156,7 +170,7 @@ class Overload:
         return {
             "started": datetime.now().astimezone().isoformat(timespec="seconds"),
             "model": asdict(describe(self.url, options.model)),
-            "target_ms": options.target_ms,
+            "target_ms": self.target_ms,
             "cpus": os.cpu_count(),
             "seconds": options.seconds,
             "repeats": options.repeats,
@@ -170,7 +184,7 @@ class Overload:
     def _bench(self, goodput: float) -> Bench:
         options = self.options
         messages = traffic.native(self.target)
-        return Bench(self.url, messages, options.arrivals, goodput, options.seconds, options.target_ms / 1000)
+        return Bench(self.url, messages, options.arrivals, goodput, options.seconds, self.target_ms / 1000)
 
     def _probes(self, model: Described) -> list[analysis.Summary]:
         if self.options.capacity:
@@ -197,13 +211,30 @@ class Overload:
             say(
                 f"level {level:g}, {seed + 1} of {self.options.repeats}: {rate:.4g}/s for {bench.seconds:g} s"
             )
-            repeat = bench.measure(level, seed)
-            measured.append(levels.figures(bench, level, repeat))
-            if outside_seconds is not None:
-                model = describe(self.url, self.options.model)
+            if outside_seconds is None:
+                repeat = bench.measure(level, seed)
+            else:
+                repeat, model = self._described(bench, level, seed)
                 expected.append(levels.forecast(bench, model, repeat, outside_seconds))
+            measured.append(levels.figures(bench, level, repeat))
         figures = {**levels.middle(measured), "repeats": measured}
         return {**figures, "forecast": levels.middle(expected)} if expected else figures
+
+    def _described(self, bench: Bench, level: float, seed: int) -> tuple[Repeat, Described]:
+        """The model as it is described near the end of the level: in the calm after it, it learns anew."""
+        asked: list[Future[Described]] = []
+        with ThreadPoolExecutor(1) as beside:  # the sender has no time to wait
+
+            def ask(elapsed: float) -> None:
+                if not asked and elapsed >= bench.late_seconds:
+                    asked.append(beside.submit(describe, self.url, self.options.model))
+
+            repeat = bench.measure(level, seed, ask)
+            ask(math.inf)
+        try:
+            return repeat, asked[0].result()
+        except NoServer:  # too busy to say
+            return repeat, describe(self.url, self.options.model)
 
     def _tight(self, bench: Bench, rows: Sequence[Figures]) -> list[Figures]:
         """At the levels that were measured without them."""

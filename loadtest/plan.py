@@ -1,6 +1,7 @@
 """The forecast: the policy that serves, under a simulated clock, with the curve the server has learnt.
 
-Times are the service's own, from arrival to the answer's way out; the network comes on top.
+Times run from arrival to the answer. 2 ms for decoding, HTTP and transfer are included; large photographs
+take more.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from batching.arrivals import bursty, poisson
 from batching.latency import LatencyModel, LatencyPoint
 from batching.policy import FOR_ANSWERS, BatchPolicy
 from batching.simulate import Costs, Forecast, Routing, simulate
 from loadtest import page
+from loadtest.analysis import Summary, percentile_ms
 from loadtest.charts import Axis, Series, line_chart, number
 from loadtest.described import Described, describe
 from loadtest.errors import BadArrivals
@@ -208,6 +212,18 @@ def row(planned: Planned) -> list[str]:
 def unserved(one: Forecast) -> float:
     """The share that got no answer: refused, expired in the line, or dropped from it."""
     return (one.refused + one.expired + one.dropped) / one.offered if one.offered else 0.0
+
+
+def figures(one: Forecast, seconds: float, target_seconds: float) -> Summary:
+    """What stands beside the measurements of as many seconds, by their rules and names."""
+    latencies, sizes = np.array(one.latencies), np.array(one.batch_sizes)
+    return {
+        "goodput_per_second": float(np.count_nonzero(latencies <= target_seconds)) / seconds,
+        "response_ms_p50": percentile_ms(latencies, 50.0),
+        "response_ms_p99": percentile_ms(latencies, 99.0),
+        "batch_size_mean": float(sizes @ sizes / sizes.sum()) if len(sizes) else math.nan,  # over the answers
+        "unserved_share": unserved(one),
+    }
 
 
 def report(model: Described, asked: Question, planned: Sequence[Planned]) -> str:

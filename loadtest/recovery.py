@@ -13,7 +13,7 @@ WINDOW_SECONDS = 0.1
 
 
 def recovery_seconds(rows: Rows, end: float, until: float, normal_seconds: float) -> float:
-    """Seconds from ``end`` to the first tenth of a second whose callers are served as ever; NaN if none is.
+    """Seconds from ``end`` to the first tenth of a second with callers served as ever; infinite if none is.
 
     As ever: everyone who was scheduled in it is answered, half of them within ``normal_seconds``.
     """
@@ -23,4 +23,4 @@ def recovery_seconds(rows: Rows, end: float, until: float, normal_seconds: float
         all_answered = len(window.scheduled) and bool(window.of(Outcome.ANSWERED).all())
         if all_answered and float(np.median(window.response)) <= normal_seconds:
             return start - end
-    return math.nan
+    return math.inf

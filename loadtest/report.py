@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from signal import SIGKILL
 from typing import Any
 
 from loadtest import page
 from loadtest.charts import Axis, Mark, Series, bar_chart, line_chart, number
 from loadtest.page import Figure
+from loadtest.plan import OUTSIDE_SECONDS
 
 Document = Mapping[str, Any]
 
@@ -60,7 +62,7 @@ def headline(document: Document) -> list[tuple[str, str]]:
         values.append((f"{_n(document['server']['cpu_cores_mean'])}", "server, CPU cores"))
         values.append((f"{_n(document['server']['memory_mb_last'])} MB", "server, memory"))
     if document["exit_code"] is not None:
-        values.append((str(document["exit_code"]), "exit code of the server"))
+        values.append((_ended(document["exit_code"]), "exit code of the server"))
     return values
 
 
@@ -69,6 +71,8 @@ def warnings(document: Document) -> list[str]:
     failed = [
         f"After {_n(each['second'])} s: {each['what']}." for each in document["events"] if not each["ok"]
     ]
+    if document["exit_code"]:
+        failed.append(f"The server was told to stop: exit code {_ended(document['exit_code'])}.")
     generator = document["generator"]
     if not generator["is_bottleneck"]:
         return failed
@@ -159,7 +163,7 @@ def _against_load(document: Document) -> list[Figure]:
         return Series(label, points, dots=True)
 
     def expected(label: str, figure: str) -> list[Series]:
-        points = [(phase["rate"], each[figure]) for phase, each in zip(phases, forecast, strict=False)]
+        points = [(phase["rate"], _f(each[figure])) for phase, each in zip(phases, forecast, strict=False)]
         return [Series(label, points, dashed=True)] if points else []
 
     offered = Axis("offered, requests/s")
@@ -273,7 +277,10 @@ def _forecast(document: Document) -> str:
     ):
         pairs = [(_n(step[figure]), _n(expected[figure])) for figure in figures]
         rows.append([phase["name"], *(cell for pair in pairs for cell in pair)])
-    note = "The serving policy, simulated with the learnt curve; decoding and transfer come on top."
+    note = (
+        f"The serving policy, simulated with the learnt curve. {_n(OUTSIDE_SECONDS * 1000)} ms for decoding, "
+        "HTTP and transfer are included; large photographs take more."
+    )
     return page.table("Forecast against measurement", header, rows, note)
 
 
@@ -303,6 +310,10 @@ def _f(value: float | None) -> float:
 
 def _n(value: float | None) -> str:
     return number(_f(value))
+
+
+def _ended(exit_code: int) -> str:
+    return "killed" if exit_code == -SIGKILL else str(exit_code)
 
 
 def _ms(value: float | None) -> str:

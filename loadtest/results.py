@@ -41,8 +41,8 @@ class Run:
     arrivals: Arrivals
     phases: Sequence[Phase]
     target_seconds: float
-    repeats: Sequence[Repeat]
-    exit_code: int | None
+    repeats: Sequence[Repeat] = ()
+    exit_code: int | None = None  # where the scenario stops the server
 
     @property
     def seconds(self) -> float:
@@ -71,7 +71,7 @@ def document(
         "summary": summary,
         "repeats": summaries,
         "steps": steps,
-        "knee": analysis.knee(steps) if len(steps) > 2 else None,
+        "knee": analysis.knee(steps) if len(steps) > 3 else None,
         "seconds": analysis.over_time(last.rows, run.seconds, run.target_seconds),
         "outcomes": analysis.outcomes_by_kind(last.rows),
         "faults": last.faults,
@@ -87,7 +87,7 @@ def document(
     }
 
 
-def _forecast(run: Run) -> list[dict[str, float]]:
+def _forecast(run: Run) -> list[analysis.Summary]:
     """Of the same policy and schedule, for traffic of one image a request; empty for any other."""
     one_image = run.scenario.traffic in {traffic.native, traffic.flask, traffic.classificar}
     if not one_image or run.scenario.stops_the_server:
@@ -97,16 +97,7 @@ def _forecast(run: Run) -> list[dict[str, float]]:
         times = of_phases([phase], run.arrivals, seed=index).tolist()
         asked = plan.question(run.model, lambda _, times=times: times)  # type: ignore[misc]
         expected = plan.forecast(asked, phase.rate)
-        on_time = sum(latency <= run.target_seconds for latency in expected.latencies)
-        forecasts.append(
-            {
-                "goodput_per_second": on_time / phase.seconds,
-                "response_ms_p50": expected.latency_percentile(50) * 1000,
-                "response_ms_p99": expected.latency_percentile(99) * 1000,
-                "batch_size_mean": expected.mean_batch,
-                "refused_share": plan.unserved(expected),
-            }
-        )
+        forecasts.append(plan.figures(expected, phase.seconds, run.target_seconds))
     return forecasts
 
 
@@ -133,7 +124,6 @@ def _watched(repeat: Repeat) -> dict[str, Any]:
         "memory_mb_first": memory[0],
         "memory_mb_last": memory[-1],
         "memory_mb_max": max(memory),
-        "waiting_last": waiting[-1],
         "series": _series(watched, cpu, memory, waiting),
     }
     return {"server": server, "generator": generator}
@@ -187,6 +177,24 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(described, dict) or described.get("format") != FORMAT:
         raise BadObjectives(f"{path}: not the result.json of a run")
     return described
+
+
+def require_same_load(baseline: Mapping[str, Any], run: Run) -> None:
+    """Raises BadObjectives where the earlier run was of another, and no comparison tells of the server."""
+    asked = (
+        ("scenario", baseline["scenario"], run.scenario.name),
+        ("--model", baseline["model"]["name"], run.model.name),
+        ("--arrivals", baseline["arrivals"], str(run.arrivals)),
+        ("--target-ms", f"{baseline['target_ms']:g}", f"{run.target_seconds * 1000:g}"),
+        ("--rate and --seconds", _load([Phase(**each) for each in baseline["phases"]]), _load(run.phases)),
+    )
+    for what, then, now in asked:
+        if then != now:
+            raise BadObjectives(f"--baseline: give the same {what}: {then} then, {now} now")
+
+
+def _load(phases: Sequence[Phase]) -> str:
+    return ", ".join(f"{phase.rate:g}/s for {phase.seconds:g} s" for phase in phases)
 
 
 def text(described: Mapping[str, Any]) -> str:

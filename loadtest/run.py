@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from loadtest import loads, plan, results, traffic, verdict
 from loadtest.described import Described, describe, served_models
 from loadtest.disturbances import Timetable, reload, require_reload
-from loadtest.errors import NoServer, NotOffered
+from loadtest.errors import BadOptions, NoServer, NotOffered
 from loadtest.images import load_images
 from loadtest.loads import Load
 from loadtest.measuring import Repeat, address, measure, say, sent
@@ -63,18 +64,21 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     scenario = SCENARIOS[options.scenario]
+    if scenario.stops_the_server and (options.url or options.repeat > 1):
+        raise BadOptions(f"{scenario.name} stops the server: leave out --url and --repeat, it starts its own")
     objectives = _objectives(scenario, options.objectives)
     baseline = results.read(options.baseline) if options.baseline else None
     folder = options.out / f"{scenario.name}-{datetime.now().astimezone():%Y%m%d-%H%M%S-%f}"
     folder.mkdir(parents=True)
-    with _server(options, folder) as served:
-        run = _measure(scenario, served, options)
+    with _server(options, folder / "service.log") as served:
+        run = _measure(scenario, served, options, baseline)
     document = results.document(run, objectives, baseline)
     results.write(folder, document)
     print(results.text(document))
     print(f"report: {folder / 'report.html'}")
+    ended_well = run.exit_code == 0 or not scenario.stops_the_server
     fine = (*(each["met"] for each in document["objectives"]), *(each["ok"] for each in document["events"]))
-    return 0 if all(fine) else 1
+    return 0 if all(fine) and ended_well else 1
 
 
 def _objectives(scenario: Scenario, path: Path | None) -> list[verdict.Objective]:
@@ -86,19 +90,19 @@ def _objectives(scenario: Scenario, path: Path | None) -> list[verdict.Objective
 
 
 @contextlib.contextmanager
-def _server(options: argparse.Namespace, folder: Path) -> Iterator[Served]:
-    scenario = SCENARIOS[options.scenario]
-    if options.url and scenario.stops_the_server:
-        raise NoServer(f"{options.scenario} stops the server: leave out --url, and it starts its own")
+def _server(options: argparse.Namespace, log: Path) -> Iterator[Served]:
     if options.url:
         yield Served(options.url.rstrip("/"), admin_token=options.admin_token)
         return
     say("starting the service")
-    with serving(folder / "service.log", options.service.split()) as served:
+    with serving(log, shlex.split(options.service)) as served:
         yield served
 
 
-def _measure(scenario: Scenario, served: Served, options: argparse.Namespace) -> Run:
+def _measure(
+    scenario: Scenario, served: Served, options: argparse.Namespace, baseline: Mapping[str, Any] | None
+) -> Run:
+    """Raises BadObjectives, before any load, where the earlier run was of another."""
     target = _target(scenario, served.url, options)
     model = describe(served.url, target.model)
     if scenario.does(reload):
@@ -106,6 +110,9 @@ def _measure(scenario: Scenario, served: Served, options: argparse.Namespace) ->
     rate = options.rate or default_rate(scenario, model)
     phases = scenario.phases(rate, options.seconds or scenario.seconds)
     target_seconds = options.target_ms / 1000 if options.target_ms else model.latency_target_seconds
+    run = Run(scenario, served.url, model, options.arrivals, phases, target_seconds)
+    if baseline:
+        results.require_same_load(baseline, run)
     messages = scenario.traffic(target)
     if options.warmup > 0:
         say(f"warming up for {options.warmup:g} s")
@@ -118,7 +125,7 @@ def _measure(scenario: Scenario, served: Served, options: argparse.Namespace) ->
     with contextlib.suppress(NoServer):  # it may have been stopped
         model = describe(served.url, target.model)
     exit_code = served.exit_code() if scenario.stops_the_server else None
-    return Run(scenario, served.url, model, options.arrivals, phases, target_seconds, repeats, exit_code)
+    return replace(run, model=model, repeats=repeats, exit_code=exit_code)
 
 
 def _repeat(scenario: Scenario, served: Served, model: str, load: Load, target_seconds: float) -> Repeat:

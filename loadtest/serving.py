@@ -37,15 +37,14 @@ class Served:
             self.process.send_signal(signal.SIGTERM)
 
     def exit_code(self) -> int | None:
-        """Waits for the end; None where it was killed for not ending, or is not ours."""
+        """Waits for the end, and kills what does not end (-9); None where the server is not ours."""
         if not self.process:
             return None
         try:
             return self.process.wait(STOP_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait()
-            return None
+            return self.process.wait()
 
 
 @contextlib.contextmanager

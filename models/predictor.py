@@ -1,4 +1,4 @@
-"""The two halves of a prediction: `prepare` per request, `predict` per batch."""
+"""The two halves of a prediction: `inspect` and `decode` per image, `predict` per batch."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Predictor:
         return images.decode(image, self.manifest.preprocessing)
 
     def prepare(self, data: bytes) -> Pixels:
-        """`inspect` and `decode` in one step."""
+        """`inspect` and `decode` in one step, for whoever has no other work meanwhile."""
         return self.decode(self.inspect(data))
 
     def predict(self, batch: Sequence[Pixels]) -> list[Prediction | BadOutput]:

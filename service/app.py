@@ -25,6 +25,11 @@ from service.record.routes import record_routes
 from service.v2.routes import v2_routes
 from service.wiring import Service
 
+_DESCRIPTION = """Image classifiers over REST. Concurrent requests are answered in batches.
+
+Native routes under `/v1`, the Open Inference Protocol under `/v2`, the routes of the two old Flask services.
+"""
+
 
 def create_app(service: Service) -> Edge:
     """Everything that answers HTTP, over one `Service`; its end of life closes the service."""
@@ -38,7 +43,7 @@ def create_app(service: Service) -> Edge:
 
     # FastAPI's own telemetry would not see what the edge answers; `service.otel` is around both.
     silent: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
-    api = FastAPI(title="Rótulo", description=__doc__, version="1", lifespan=lifespan, telemetry=silent)
+    api = FastAPI(title="Rótulo", description=_DESCRIPTION, version="1", lifespan=lifespan, telemetry=silent)
     api.include_router(health_routes(service))
     api.include_router(predict_routes(service))
     api.include_router(v2_routes(service))

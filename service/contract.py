@@ -108,7 +108,8 @@ _TIMEOUT = {
     "name": "X-Timeout-Ms",
     "in": "header",
     "required": False,
-    "description": "how long the caller waits, from the arrival of the request",
+    "description": "how long the caller waits, from the arrival of the request; it can only shorten "
+    "the service's latency_target_ms",
     "schema": {"type": "integer", "minimum": 1, "maximum": MAX_TIMEOUT_MS},
 }
 _HEADERS: dict[int, dict[str, Any]] = {

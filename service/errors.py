@@ -8,6 +8,7 @@ ServiceError
 ├── RecordOff               404  no record of predictions is kept
 ├── SlowClient              408  the request did not arrive in time
 ├── BodyTooLarge            413  more bytes than the limit
+├── OneOfSeveral            409  what all replicas would have to do, asked of one
 ├── VersionConflict         409  the versions of the model are not in a state for this
 ├── UnsupportedEncoding     415  a compressed body
 ├── UnfitVersion            422  a version of a model that must not be served

@@ -39,7 +39,7 @@ class Metrics(Observer):
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._requests = self._counter("http_requests", "HTTP requests answered", "route", "method", "status")
-        self._http_seconds = self._histogram("http_request_seconds", "first byte in, last byte out", "route")
+        self._http_seconds = self._histogram("http_request_seconds", "head read, answer sent", "route")
         self._in_time = self._counter(
             "http_answers_in_time", "answers 2xx within the latency target", "route"
         )

@@ -78,6 +78,8 @@ def replicable(settings: Settings) -> Settings:
     for name in OF_THE_PROXY:
         if name in settings.model_fields_set:
             raise _unfit(name, "Ray's proxies decide that: see docs/ray.md")
+    if settings.workers != 1:
+        raise _unfit("workers", "Ray starts the replicas: see min_replicas and max_replicas in docs/ray.md")
     if ":" in settings.device:
         raise _unfit("device", "Ray chooses the GPU of each replica: cpu or cuda")
     if settings.record_url and settings.record_url.get_secret_value().startswith("sqlite"):

@@ -19,7 +19,7 @@ from models.catalog import SHIPPED_MODELS
 from models.errors import RotuloModelError
 from models.images import Preprocessing
 from models.manifest import NAME_PATTERN, Normalisation
-from train import evaluate, export, golden, initial, photographs, process, run
+from train import evaluate, export, golden, initial, photographs, process, run, splits
 from train.bottles import command as bottles
 from train.data import CACHE
 from train.distributed import join
@@ -51,8 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         first = error.errors()[0]
         return _fail(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
     except KeyboardInterrupt as stop:
-        how = "the same command" if command is bottles.main else "--resume"
-        print(f"stopped; {how} continues", file=sys.stderr)
+        print("; ".join(["stopped", *getattr(stop, "__notes__", ())]), file=sys.stderr)
         return 128 + (stop.signum if isinstance(stop, Interrupted) else signal.SIGINT)
     return 0
 
@@ -164,6 +163,12 @@ def _evaluate(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     model = evaluate.find_artifact(given.model, given.models_dir)
     figures = evaluate.evaluate(model, given.data, given.cache, given.all_are, given.mistakes)
+    if figures["measured"] == evaluate.ALL and splits.recorded_test(model.manifest.training):
+        print(
+            f"warning: these images do not give the split that {figures['model']} records: all are measured, "
+            "and if it was trained on some of them, the figures flatter it",
+            file=sys.stderr,
+        )
     if given.json:
         print(json.dumps(figures))
         return

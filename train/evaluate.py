@@ -25,6 +25,7 @@ from train.sources import open_source
 from train.splits import Indices
 
 BATCH = 64
+ALL = "all images"
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Answers:
 
 def find_artifact(model: str, models_dir: Path) -> Artifact:
     """A model by name in `models_dir`, or by the path of its version's directory."""
-    path = Path(model)
-    return artifact.load(path if path.is_dir() else locate(models_dir, model))
+    path = Path(model)  # a folder of images may have a model's name
+    return artifact.load(path if (path / artifact.MANIFEST_FILE).is_file() else locate(models_dir, model))
 
 
 def evaluate(
@@ -48,14 +49,14 @@ def evaluate(
     all_are: str | None = None,
     sheet_path: Path | None = None,
 ) -> dict[str, Any]:
-    """Figures of `model` on the test side of `source_path`.
+    """Figures of `model` on the test side of `source_path`; `measured` says what that was.
 
     Without a test folder that is the test side which the model's own training drew from the same images;
-    of other images without sides, all. `all_are` is the class of every image, whatever its folder says;
+    of other images without sides, ALL. `all_are` is the class of every image, whatever its folder says;
     every mistake is drawn to `sheet_path`. Raises DataError for a class that is not one of the model's.
     """
     images, rejected = data.load(open_source(source_path), model.manifest.preprocessing, cache)
-    images = _test_side(model, images)
+    measured, images = _test_side(model, images)
     if all_are is not None:
         images = replace(images, classes=(all_are,), labels=np.zeros_like(images.labels))
     answers, calibration = answer(model, in_classes_of(model, images)), model.manifest.calibration
@@ -63,7 +64,7 @@ def evaluate(
         contact_sheet(mistakes(answers, calibration)).save(sheet_path)
     name = f"{model.manifest.name}/{model.manifest.version}"
     figures = summary(answers, calibration) | separation(answers, calibration)
-    return {"model": name, **figures, "rejected": len(rejected)}
+    return {"model": name, "measured": measured, **figures, "rejected": len(rejected)}
 
 
 def separation(answers: Answers, calibration: Calibration) -> dict[str, Any]:
@@ -124,14 +125,15 @@ def summary(answers: Answers, calibration: Calibration) -> dict[str, Any]:
     }
 
 
-def _test_side(model: Artifact, images: Images) -> Images:
+def _test_side(model: Artifact, images: Images) -> tuple[str, Images]:
+    """What is to be measured, in words, and its images."""
     chosen = [i for i, side in enumerate(images.sides) if side == "test"]
     if chosen:
-        return images.take(np.array(chosen, np.int64))
+        return "the test folder", images.take(np.array(chosen, np.int64))
     try:
-        return images.take(splits.reproduce(images, model.manifest.training).test)
-    except DataError:  # images that the model was not trained on
-        return images
+        return "the recorded test side", images.take(splits.reproduce(images, model.manifest.training).test)
+    except DataError:  # other images, or some of them are others
+        return ALL, images
 
 
 def in_classes_of(model: Artifact, images: Images) -> Images:

@@ -15,6 +15,7 @@ from models.manifest import AnyNetwork, Network, Normalisation
 from train.errors import RunError
 from train.evaluate import find_artifact
 from train.recipe import Recipe, at_size
+from train.splits import recorded_test
 
 IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 IMAGENET_SIZE_PX = 224
@@ -23,7 +24,10 @@ STOCK = Network(stem="stock")
 
 @dataclass(frozen=True)
 class Initial:
-    """Weights and what must stay the same for them to mean anything."""
+    """Weights and what must stay the same for them to mean anything.
+
+    `classes` and `recorded_test`, the hash of the test side, are those they were trained with, if known.
+    """
 
     description: str
     weights: dict[str, Tensor]
@@ -31,6 +35,12 @@ class Initial:
     size_px: int
     resize: Literal["stretch", "crop"]
     normalisation: Normalisation
+    classes: tuple[str, ...] = ()
+    recorded_test: str | None = None
+
+    def flatters(self, classes: tuple[str, ...], test_sha256: str) -> bool:
+        """Whether a run may test on what it was trained on: it kept other images of such classes back."""
+        return self.recorded_test not in (None, test_sha256) and not set(classes).isdisjoint(self.classes)
 
     def adapt(self, recipe: Recipe) -> Recipe:
         """The recipe at the size, network, resize and normalisation of the weights."""
@@ -95,4 +105,6 @@ def _artifact(init: str, models_dir: Path) -> Initial:
         manifest.preprocessing.size,
         manifest.preprocessing.resize,
         manifest.normalisation,
+        manifest.classes,
+        recorded_test(manifest.training),
     )

@@ -12,9 +12,10 @@ import csv
 import hashlib
 import os
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -60,21 +61,25 @@ def main(arguments: Sequence[str]) -> None:
             f"{given.init} is no bottle model: its classes are {', '.join(model.manifest.classes)}"
         )
     found = list(find(given.data, _names(given.status)))
+    if given.measure:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / "photographs"
+            gather(found, folder)
+            print(words("all photographs", model, _images(model, folder, given.cache)))
+        return
     folder = given.output / "photographs"
     if folder.resolve() in (given.data.resolve(), *given.data.resolve().parents):
         raise RunError(
             f"{folder} is where photographs are gathered: keep your own elsewhere, or give --output"
         )
     gather(found, folder)
-    if given.measure:
-        print(words("all photographs", model, _images(model, folder, given.cache)))
-        return
     if not (folder / "unknown").exists():
         count = Counter(photograph.label for photograph in found).most_common()[-1][1]
         print(
             f"no photographs of `unknown`: {count} collages stand in; mouths out of the frame would be better"
         )
-        write_collages(folder / "unknown", count)
+        set_test_aside(folder, _images(model, folder, given.cache), given.seed)
+        write_collages(folder / "train" / "unknown", count)
     _fine_tune(model, folder, given, run.as_typed(["photographs", *arguments]))
 
 
@@ -159,8 +164,8 @@ def gather(photographs: Sequence[Photograph], folder: Path) -> None:
     for label in ("open", "closed"):
         if not any(photograph.label == label for photograph in photographs):
             raise DataError(f"no photograph is of the class {label}")
-    for label in LABELS:
-        shutil.rmtree(folder / label, ignore_errors=True)
+    for name in (*LABELS, "train", "test"):
+        shutil.rmtree(folder / name, ignore_errors=True)
     for photograph in photographs:
         source = photograph.path.resolve()
         mark = hashlib.sha256(str(source).encode()).hexdigest()[:8]
@@ -170,6 +175,20 @@ def gather(photographs: Sequence[Photograph], folder: Path) -> None:
             os.link(source, target)
         except OSError:  # another file system, or one without links
             shutil.copy2(source, target)
+
+
+def set_test_aside(folder: Path, images: Images, seed: int) -> None:
+    """Move what was gathered, `images`, to `train/` and `test/`: what joins `train/` later is not tested on.
+
+    Raises DataError for too few of a class.
+    """
+    test = splits.split(images, PHOTOGRAPHS.validation_fraction, PHOTOGRAPHS.test_fraction, seed).test
+    for label in images.classes:
+        (folder / "test" / label).mkdir(parents=True)
+        (folder / "train").mkdir(exist_ok=True)
+        (folder / label).rename(folder / "train" / label)
+    for path in images.take(test).paths:
+        (folder / "train" / path).rename(folder / "test" / path)
 
 
 def write_collages(folder: Path, count: int) -> None:
@@ -205,6 +224,8 @@ def _target(model: Artifact) -> float:
 
 def _fine_tune(model: Artifact, folder: Path, given: argparse.Namespace, command: str) -> None:
     start = initial.load(str(model.directory), given.init_models_dir)
+    if model.directory.is_relative_to(SHIPPED_MODELS):  # which saw renders alone: it cannot know a photograph
+        start = replace(start, recorded_test=None)
     changes = {"epochs": given.epochs, "peak_lr": given.lr, "per_class": given.per_class, "seed": given.seed}
     recipe = Recipe.model_validate(start.adapt(PHOTOGRAPHS).model_dump() | changes)
     options = run.Options(command, folder, given.output, given.cache, "skip", given.resume, "auto", 120.0)

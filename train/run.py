@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from train.data import Images, Policy, Rejected
 from train.distributed import World
 from train.errors import DataError, RunError
 from train.initial import Initial
-from train.interrupt import Interrupt
+from train.interrupt import Interrupt, Interrupted
 from train.progress import Progress
 from train.publish import Publication, publish
 from train.recipe import Recipe
@@ -79,12 +79,27 @@ def train(recipe: Recipe, start: Initial | None, options: Options, wanted: Publi
     with ExitStack() as held:
         world.from_first(lambda: held.enter_context(checkpoint.sole_owner(options.directory)))
         state = _state(setting, start, options.resume)
-        _fit(setting, state, rejected)
+        held.enter_context(_told_how_to_go_on(options.directory / loop.CHECKPOINT))
+        _fit(setting, state, start, rejected)
         if world.first:
             record = {"source": source.name, **sides.record(images.digests, recipe.seed)}
             training = {"command": options.command} | _provenance(setting, state, start, record)
             directory = publish(setting, state, training, wanted, options.resume)
             print(f"{directory}\n{options.directory / 'report.html'}\n{options.directory / 'card.md'}")
+
+
+@contextmanager
+def _told_how_to_go_on(path: Path) -> Iterator[None]:
+    """Who stops the run hears of --resume where there is something to resume: `path` is the checkpoint.
+
+    Interrupted is enough to know: only the first process has the file, and it may not be written yet.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if isinstance(stop, Interrupted) or path.exists():
+            stop.add_note("--resume continues")
+        raise
 
 
 def _check_shares(recipe: Recipe, sides: Splits, world: World) -> None:
@@ -152,7 +167,7 @@ def _identity(setting: loop.Setting, start: Initial | None) -> dict[str, Any]:
     }
 
 
-def _fit(setting: loop.Setting, state: State, rejected: tuple[Rejected, ...]) -> None:
+def _fit(setting: loop.Setting, state: State, start: Initial | None, rejected: tuple[Rejected, ...]) -> None:
     recipe, sides, world = setting.recipe, setting.splits, setting.world
     total = recipe.epochs * batches.steps_per_epoch(recipe, len(sides.train))
     progress = Progress(total, state.step, setting.directory if world.first else None)
@@ -162,6 +177,12 @@ def _fit(setting: loop.Setting, state: State, rejected: tuple[Rejected, ...]) ->
         f"{len(sides.train)} images to train on, {len(sides.val)} to validate, {len(sides.test)} to test, "
         f"{len(sides.leaked)} copies left out, {len(rejected)} files skipped; {total} steps"
     )
+    test_sha256 = state.identity["splits"]["content_sha256"]["test"]
+    if start and start.flatters(setting.images.classes, test_sha256):
+        progress.say(
+            f"warning: {start.description} kept other images back to test on: if it was trained on some of "
+            "these, the test figures flatter this run"
+        )
     try:
         with Interrupt() as interrupt:
             loop.run(setting, state, progress, interrupt)

@@ -72,6 +72,12 @@ def balanced(sides: Splits, images: Images, per_class: int | None, seed: int) ->
     return replace(sides, train=np.sort(np.concatenate(drawn)))
 
 
+def recorded_test(training: Mapping[str, Any]) -> str | None:
+    """The hash of the test side that an artifact's `training` records; None where it records no split."""
+    found: str | None = training.get("data", {}).get("content_sha256", {}).get("test")
+    return found
+
+
 def reproduce(images: Images, training: Mapping[str, Any]) -> Splits:
     """The split that an artifact's `training` records; raises DataError where these images give another."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,12 +65,7 @@ class State:
         epochs = self.lengths[-1]["epochs"]
         if missing := set(_PLAIN) - saved.keys():
             raise RunError(f"{path} was written by another version: it has no {min(missing)}")
-        different = [
-            f"{key} was {saved['identity'].get(key)!r}, now {value!r}"
-            for key, value in self.identity.items()
-            if saved["identity"].get(key) != value
-        ]
-        if different:
+        if different := list(_differences(saved["identity"], self.identity)):
             raise RunError(f"{path.parent} holds another run: {'; '.join(different)}")
         for name in _PLAIN:
             setattr(self, name, saved[name])
@@ -79,6 +75,15 @@ class State:
         self.average.network.load_state_dict(saved["average"])
         for mine, theirs in zip(self.optimisers, saved["optimisers"], strict=True):
             mine.load_state_dict(theirs)
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    """Each value that is not the same in both, by the path of keys that leads to it."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in before | now:
+            yield from _differences(before.get(key), now.get(key), f"{name}.{key}" if name else key)
+    elif before != now:
+        yield f"{name} was {before!r}, now {now!r}"
 
 
 _PLAIN = ("identity", "step", "history", "best_accuracy", "loss_sum", "seconds", "flops", "lengths")

@@ -17,6 +17,9 @@ CLASSIFYING = ("/predict", "/classificar", "/infer")
 SHORTEST_SECONDS = 0.5
 LONGEST_SECONDS = 5.0  # nobody looked in between: a mean over it is not what happens now
 
+_COUNTED = ("_total", "_count", "_sum", "_bucket")
+_STARTED = ("process_start_time_seconds", frozenset[tuple[str, str]]())
+
 Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 Buckets = Sequence[tuple[float, float]]  # (upper edge, how many up to it), by edge
 
@@ -88,11 +91,18 @@ def read(page: str, at: float) -> Reading:
 
 
 def between(before: Reading, after: Reading) -> Interval | None:
-    """None where the counters began anew in between, since the service was started again."""
+    """None where they are of two processes: it was started again, or a balancer led to another one.
+
+    Where a service does not say when it started (off Linux), counters that fell tell of it.
+    """
     seconds = after.at - before.at
     growth = {key: value - before.samples.get(key, 0.0) for key, value in after.samples.items()}
-    counts = {key: value for key, value in growth.items() if key[0].startswith("rotulo_") and _counts(key[0])}
-    if seconds <= 0 or any(value < 0 for value in counts.values()) or _vanished(before, after):
+    counts = {
+        (name, labels): value
+        for (name, labels), value in growth.items()
+        if name.startswith("rotulo_") and name.endswith(_COUNTED)
+    }
+    if seconds <= 0 or growth.get(_STARTED) or any(value < 0 for value in counts.values()):
         return None
     latency = _buckets(counts, "rotulo_http_request_seconds_bucket")
     batches = _total(counts, "rotulo_batch_size_count")
@@ -138,17 +148,6 @@ def summed(intervals: Sequence[Interval]) -> list[tuple[str, float]]:
     while bars and not bars[-1][1]:
         bars.pop()
     return bars
-
-
-def _counts(name: str) -> bool:
-    return name.endswith(("_total", "_count", "_sum", "_bucket"))
-
-
-def _vanished(before: Reading, after: Reading) -> bool:
-    """A counter of a service that has been started again is not there until it counts."""
-    return any(
-        _counts(key[0]) and value and key not in after.samples for key, value in before.samples.items()
-    )
 
 
 def _classifies(labels: Mapping[str, str]) -> bool:

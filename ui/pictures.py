@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 Source = tuple[str, str]  # what a picture is known by, and its name
 SIDE_PX = 480
 MAX_PIXELS = 25_000_000
-# In a checkout; an installed package has none, and the page then offers none.
+# Installed with the package; where one was left out, the page does not offer it.
 SAMPLES = Path(__file__).parent.parent / "loadtest" / "samples"
 
 

@@ -26,7 +26,8 @@ FIELD_PX = 420
 
 def record_view(client: ServiceClient, model: Model, language: Language) -> None:
     """The newest answers of `model` first, read anew whenever the tab is drawn."""
-    token = st.text_input(language("record_token"), type="password", width=FIELD_PX, key="record-token")
+    typed = st.text_input(language("record_token"), type="password", width=FIELD_PX, key="record-token")
+    token = typed.strip()  # a blank comes along when it is copied, and no header can end with one
     if not token:
         st.info(language("record_token_why"), icon=":material/key:")
         return

@@ -24,8 +24,11 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Raises BadSettings. An empty variable counts as one that is not set."""
-    key = environment.get(API_KEY) or None
+    """Raises BadSettings. An empty variable counts as one that is not set.
+
+    Blanks around the key are no part of it: a file that it is read from ends with a line's end.
+    """
+    key = environment.get(API_KEY, "").strip() or None
     if key is not None and not (key.isascii() and key.isprintable()):
         raise BadSettings(f"{API_KEY}: a key consists of printable ASCII characters")
     return Settings(_checked(environment.get(URL) or DEFAULT_URL), key)

@@ -75,8 +75,8 @@ class KeyFile:
     def __init__(self, path: Path) -> None:
         """Reads the file; raises BadKeys."""
         self._path = path
+        self._version = _version(path)  # before it is read: what is changed in between is seen later
         self._keys = parse_keys(_read(path))
-        self._version = _version(path)
         self._look_at = float("-inf")
 
     def keys(self, now: float) -> ApiKeys:

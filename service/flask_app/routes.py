@@ -19,12 +19,14 @@ from service.flask_app import portuguese
 from service.flask_app.adapter import RECEIVE_KEY, SCOPE_KEY, ConcurrentWsgiToAsgi, FlaskOnTheLoop
 from service.problems import flask_detail, flask_error_response, log_failure
 from service.serving.served import Classified, ServedModel
+from service.serving.slots import ModelSlot
 from service.wiring import Service
 
 CIFAR10 = "cifar10"
 BOTTLE = "bottle"
 # The model behind each rule that has one: what its line cannot take is refused before Flask runs.
 MODEL_OF = {"/predict": CIFAR10, "/classificar": BOTTLE}
+MODEL_KEY = "model"  # in the scope's state: the version that the request belongs to
 # The words of the old bottle service for two of the model's classes; the third is that it cannot tell.
 STATUSES = {"open": "aberta", "closed": "fechada"}
 
@@ -41,10 +43,20 @@ class FlaskRoute:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             if self._model is not None and scope["method"] == "POST":
-                self._service.model(self._model).admit(budget_of(scope))
-            await self._adapter(scope, receive, send)
+                await self._ask(self._service.slot(self._model), scope, receive, send)
+            else:
+                await self._adapter(scope, receive, send)
         except Exception as error:
             await flask_error_response(Request(scope), error)(scope, receive, send)
+
+    async def _ask(self, slot: ModelSlot, scope: Scope, receive: Receive, send: Send) -> None:
+        with slot.use() as model:
+            model.admit(budget_of(scope))
+            scope["state"][MODEL_KEY] = model
+            try:
+                await self._adapter(scope, receive, send)
+            finally:  # Flask's request is in a cycle, which would hold on to the version
+                del scope["state"][MODEL_KEY]
 
 
 def flask_app(service: Service) -> Flask:
@@ -54,33 +66,31 @@ def flask_app(service: Service) -> Flask:
     @app.post("/predict")
     async def predict() -> Response:
         """CIFAR-10: files in `file` (or `image`), answered in order."""
-        slot = service.slot(CIFAR10)
+        scope = request.environ[SCOPE_KEY]
+        model, budget = scope["state"][MODEL_KEY], budget_of(scope)
         images = _files(service.settings.max_images)
-        budget = budget_of(request.environ[SCOPE_KEY])
-        with slot.use() as model:
-            async with cancelled_when_client_leaves(request.environ[RECEIVE_KEY]):
-                if len(images) == 1:  # alone, its error is the response's status
-                    results: list[Classified | Exception] = [await model.classify(images[0], budget)]
-                else:
-                    results = await model.classify_all(images, budget)
-            response = jsonify(predictions=[_category(model, result) for result in results])
-            response.headers.update(model.cache_headers(results))
-            service.record.answered(request.environ[SCOPE_KEY], "flask", model, images, results)
-            return response
+        async with cancelled_when_client_leaves(request.environ[RECEIVE_KEY]):
+            if len(images) == 1:  # alone, its error is the response's status
+                results: list[Classified | Exception] = [await model.classify(images[0], budget)]
+            else:
+                results = await model.classify_all(images, budget)
+        response = jsonify(predictions=[_category(model, result) for result in results])
+        response.headers.update(model.cache_headers(results))
+        service.record.answered(scope, "flask", model, images, results)
+        return response
 
     @app.post("/classificar")
     async def classificar() -> Response:
         """Bottles: one file in `image`, open or closed and how likely that is."""
-        slot = service.slot(BOTTLE)
+        scope = request.environ[SCOPE_KEY]
+        model, budget = scope["state"][MODEL_KEY], budget_of(scope)
         image = _only_file()
-        budget = budget_of(request.environ[SCOPE_KEY])
-        with slot.use() as model:
-            async with cancelled_when_client_leaves(request.environ[RECEIVE_KEY]):
-                result = await model.classify(image, budget)
-            response = jsonify(_status(model.classes, result.prediction))
-            response.headers.update(model.cache_headers([result]))
-            service.record.answered(request.environ[SCOPE_KEY], "flask", model, [image], [result])
-            return response
+        async with cancelled_when_client_leaves(request.environ[RECEIVE_KEY]):
+            result = await model.classify(image, budget)
+        response = jsonify(_status(model.classes, result.prediction))
+        response.headers.update(model.cache_headers([result]))
+        service.record.answered(scope, "flask", model, [image], [result])
+        return response
 
     @app.post("/shutdown")
     def shutdown() -> tuple[Response, int]:

@@ -50,9 +50,14 @@ async def _multipart_files(headers: Headers, body: bytes, max_images: int) -> li
 
 
 def _json_images(body: bytes, max_images: int) -> tuple[list[bytes], bool]:
-    # Base64 has no quotes or brackets, so a document that could be ours has few; another one would hold
-    # the event loop for seconds.
-    if body.count(b'"') > 2 * max_images + 4 or body.count(b"[") > 1 or body.count(b"{") > 1:
+    # Base64 has no quotes, brackets or commas, so a document that could be ours has few; another one would
+    # hold the event loop for seconds.
+    if (
+        body.count(b'"') > 2 * max_images + 4
+        or body.count(b",") > max_images + 1
+        or body.count(b"[") > 1
+        or body.count(b"{") > 1
+    ):
         raise MalformedRequest("the JSON is not of a form that is read here, or holds too many images")
     match strict_json.parse(body):
         case {"image": str(image), **rest} if not rest:

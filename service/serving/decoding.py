@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 from models.images import Encoded, Pixels
 from models.predictor import Predictor
@@ -66,10 +67,12 @@ class Decoder:
         self._in_progress += 1
         future = self._pool.submit(predictor.decode, image)
         loop = asyncio.get_running_loop()
-        # Counted until the thread is done with it, even when the caller has left.
-        future.add_done_callback(
-            lambda done: loop.call_soon_threadsafe(self._done, time.monotonic(), done.cancelled())
-        )
+
+        def done(image: Future[Pixels]) -> None:
+            with suppress(RuntimeError):  # the loop has ended, and nobody counts any more
+                loop.call_soon_threadsafe(self._done, time.monotonic(), image.cancelled())
+
+        future.add_done_callback(done)  # counted until the thread is done, even when the caller has left
         return await asyncio.wrap_future(future)
 
     def _done(self, now: float, cancelled: bool) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from service.serving.decoding import Decoder
 from service.tracing import Trace
 
 CacheOutcome = Literal["hit", "coalesced", "miss"]
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,29 +135,34 @@ class ServedModel:
     async def classify(self, data: bytes, budget: Budget) -> Classified:
         """One encoded image. Raises ImageError before the line, and what `Batcher.submit` raises."""
         self.admit(budget)
-        started = time.perf_counter()
-        pixels = await self.decode(data, budget)
-        decode_seconds = time.perf_counter() - started
+        pixels, decode_seconds = await self.decode(data, budget)
         return Classified(await self._submit(pixels, budget), decode_seconds)
 
     async def classify_all(self, images: Sequence[bytes], budget: Budget) -> list[Classified | Exception]:
         """Several images, together; each has its own answer or its own error, in order.
 
         Only what is wrong with an image stands in its place. Everything else, such as a line that is full,
-        is raised for all of them: a caller should not find it inside a success.
+        is raised for all of them, and ends the work on the others: a caller should not find it inside a
+        success.
         """
         self.admit(budget, len(images))
-        results = await asyncio.gather(
-            *(self.classify(image, budget) for image in images), return_exceptions=True
-        )
-        return [_answer_or_their_error(result) for result in results]
+        return await all_or_none(self._answer_or_its_error(image, budget) for image in images)
+
+    async def _answer_or_its_error(self, data: bytes, budget: Budget) -> Classified | Exception:
+        try:
+            return await self.classify(data, budget)
+        except ImageError as error:
+            return error
 
     def cache_headers(self, results: Sequence[Classified | Exception]) -> dict[str, str]:  # noqa: ARG002
         """What to say of the cache with these answers."""
         return {}
 
-    async def decode(self, data: bytes, budget: Budget) -> Pixels:
-        """One encoded image -> uint8 (size, size, 3); raises ImageError, Overloaded or DeadlineExceeded."""
+    async def decode(self, data: bytes, budget: Budget) -> tuple[Pixels, float]:
+        """One encoded image -> uint8 (size, size, 3), and the seconds that this took.
+
+        Raises ImageError, Overloaded or DeadlineExceeded.
+        """
         started = time.perf_counter()
         image = self.predictor.inspect(data)
         self._decodes_in_threads = not image.small
@@ -164,8 +171,9 @@ class ServedModel:
         except TimeoutError:
             waited = asyncio.get_running_loop().time() - budget.arrived
             raise DeadlineExceeded(self.predictor.manifest.name, waited) from None
-        self._trace.decoded(time.perf_counter() - started)
-        return pixels
+        seconds = time.perf_counter() - started
+        self._trace.decoded(seconds)
+        return pixels, seconds
 
     async def answer(self, pixels: Pixels, budget: Budget) -> Classified:
         """One image that is decoded already: uint8 (size, size, 3). Raises what `Batcher.submit` raises."""
@@ -179,7 +187,11 @@ class ServedModel:
         return answered
 
 
-def _answer_or_their_error(result: Classified | BaseException) -> Classified | Exception:
-    if isinstance(result, Classified | ImageError):
-        return result
-    raise result
+async def all_or_none(parts: Iterable[Coroutine[Any, Any, _Result]]) -> list[_Result]:
+    """The results in order; the first failure cancels the other parts and is raised itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(part) for part in parts]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]

@@ -6,11 +6,9 @@ no error for one element of a tensor, so a bad image fails its whole request, wh
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import Response
@@ -19,7 +17,7 @@ from models.errors import ImageError, UnknownModel
 from models.images import Pixels
 from service.budget import Budget, budget_of
 from service.edge.disconnect import cancelled_when_client_leaves
-from service.serving.served import Classified, ServedModel
+from service.serving.served import Classified, ServedModel, all_or_none
 from service.v2.requests import InferRequest, InputLimits, read_request
 from service.v2.responses import input_descriptions, output_descriptions, output_tensors, write_response
 from service.v2.schema import (
@@ -37,7 +35,6 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 ModelName = Annotated[str, Path(description="a name from GET /v1/models")]
 Version = Annotated[str, Path(description="one of the model's versions")]
 
-_Result = TypeVar("_Result")
 _Decoded = tuple[Pixels, float]
 _Find = Callable[..., AsyncIterator[ServedModel]]
 
@@ -134,7 +131,7 @@ async def _infer(service: Service, model: ServedModel, request: Request) -> Resp
         asked = read_request(body, request.headers.get(HEADER_LENGTH), limits)
         async with cancelled_when_client_leaves(request.receive):
             decoded = await _pixels(model, asked, budget)
-            results = await _all_or_none(_answer(model, *each, budget) for each in decoded)
+            results = await all_or_none(_answer(model, *each, budget) for each in decoded)
         response = _answered(model, asked, results)
         images = asked.images if asked.pixels is None else list(asked.pixels)
         service.record.answered(request.scope, "v2", model, images or (), results)
@@ -163,26 +160,15 @@ async def _pixels(model: ServedModel, asked: InferRequest, budget: Budget) -> It
         return [(pixels, 0.0) for pixels in asked.pixels]
     images = asked.images or []
     model.admit(budget, len(images))
-    return await _all_or_none(_decoded(model, index, data, budget) for index, data in enumerate(images))
+    return await all_or_none(_decoded(model, index, data, budget) for index, data in enumerate(images))
 
 
 async def _decoded(model: ServedModel, index: int, data: bytes, budget: Budget) -> _Decoded:
-    started = time.perf_counter()
     try:
-        return await model.decode(data, budget), time.perf_counter() - started
+        return await model.decode(data, budget)
     except ImageError as error:
         raise type(error)(f"image {index}: {error}") from error
 
 
 async def _answer(model: ServedModel, pixels: Pixels, decode_seconds: float, budget: Budget) -> Classified:
     return replace(await model.answer(pixels, budget), decode_seconds=decode_seconds)
-
-
-async def _all_or_none(parts: Iterable[Coroutine[Any, Any, _Result]]) -> list[_Result]:
-    """The results in order; the first failure cancels the other parts and is raised itself."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(part) for part in parts]
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]

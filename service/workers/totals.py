@@ -17,11 +17,13 @@ _LARGEST = {
     "rotulo_model_info",
     "rotulo_engine_busy_seconds",
     "rotulo_record_last_write_age_seconds",
-    "process_start_time_seconds",  # so that its changes count every restart
     "process_open_fds",
 }
-_OUTLIVES = {"process_start_time_seconds"}  # else it would fall back when the newest ends
-_LEAST = {"rotulo_ready", "process_max_fds"}
+_LEAST = {
+    "rotulo_ready",
+    "process_start_time_seconds",  # the parent's, which is the oldest: it changes when all begin anew
+    "process_max_fds",
+}
 
 _Key = tuple[str, str, tuple[tuple[str, str], ...]]  # family, sample, labels
 _Values = dict[_Key, float]
@@ -60,8 +62,8 @@ class Totals:
     def ended(self, process: int) -> None:
         """It reports no more; another of the same number begins at zero."""
         for key, value in self._latest.pop(process, {}).items():
-            if self._outlives(key[0]):
-                self._ended[key] = _together(key[0], self._ended.get(key, 0.0), value)
+            if self._families[key[0]][1] in ("counter", "histogram"):
+                self._ended[key] = self._ended.get(key, 0.0) + value
 
     def text(self) -> bytes:
         """The exposition format, version 0.0.4."""
@@ -82,9 +84,6 @@ class Totals:
             for key, value in values.items():
                 sums[key] = _together(key[0], sums[key], value) if key in sums else value
         return sums
-
-    def _outlives(self, family: str) -> bool:
-        return self._families[family][1] in ("counter", "histogram") or family in _OUTLIVES
 
 
 def _together(family: str, one: float, other: float) -> float:

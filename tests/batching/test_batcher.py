@@ -3,9 +3,11 @@
 import asyncio
 import gc
 import threading
+import time
 import traceback
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -55,6 +57,18 @@ def make(device: Device, recorder: Recorder) -> Callable[..., Batcher[int, int]]
         return Batcher(run_batch, policy, device, name="test", observer=recorder)
 
     return make
+
+
+class Clock:
+    """The queue's time, which the test moves; it begins now, since the loop's timers keep their own."""
+
+    def __init__(self) -> None:
+        self.now = time.monotonic()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    perf_counter = monotonic
 
 
 Make = Callable[..., Batcher[int, int]]
@@ -499,6 +513,29 @@ class TestTheDevice:
         assert device.busy_since > first
         held.let_go()
         await warm_up
+
+    async def test_a_batch_behind_another_models_warm_up_waits_for_it_and_learns_only_its_own_time(
+        self, device: Device, make: Make, held: HeldModel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = Clock()
+        monkeypatch.setattr("batching.device.time", clock)
+        monkeypatch.setattr("batching.batcher.time", clock)
+        batcher = make(held)
+        warm_up = asyncio.create_task(device.measure(partial(held, [0])))
+        await held.begun()
+        (caller,) = await join(batcher, 1)
+        await asyncio.sleep(0)
+        assert batcher.in_flight == 1
+        clock.now += 60.0
+        held.let_go()
+        await held.begun()
+        clock.now += 1.0
+        held.let_go()
+        answered = await caller
+        assert await warm_up == pytest.approx(60.0)
+        assert answered.queue_seconds == pytest.approx(60.0)
+        assert answered.batch_seconds == pytest.approx(1.0)
+        assert batcher.latency.typical(1) == pytest.approx(1.0)
 
     async def test_batches_do_not_run_in_the_loops_thread(self, make: Make) -> None:
         batcher = make(lambda items: [threading.get_ident()] * len(items))

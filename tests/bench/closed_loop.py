@@ -114,7 +114,8 @@ async def by_streams(url: str, bodies: Sequence[Body], connections: int, seconds
         reader, writer = await asyncio.open_connection(host, port)
         while (sent := time.perf_counter()) < started + seconds:
             writer.write(next(turns))
-            failed += await _status(reader) != 200
+            status = await _status(reader)  # first: `failed += await ...` reads `failed` before it waits
+            failed += status != 200
             latencies.append(time.perf_counter() - sent)
         writer.close()
 

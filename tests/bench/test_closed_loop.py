@@ -8,6 +8,7 @@ from loadtest.bodies import Body
 from tests.bench import closed_loop
 from tests.conftest import ImageMaker
 from tests.live import LiveService
+from tests.loadtest.fakes import Reply, fake_server
 
 PREDICT = "/v1/models/cifar10/predict"
 
@@ -38,3 +39,10 @@ def test_one_bad_body_of_two_is_half_of_the_requests_failed(
     answers = closed_loop.run(f"http://127.0.0.1:{live.port}{PREDICT}", bodies, 1, 1)
     assert answers.answered > 0
     assert abs(answers.answered - answers.failed) <= 1
+
+
+def test_of_several_connections_every_failure_is_counted() -> None:
+    with fake_server(lambda _: Reply(500)) as server:
+        answers = closed_loop.run(f"{server.url}{PREDICT}", [Body("image/png", b"cat")], 8, 1)
+    assert answers.failed > 0
+    assert answers.answered == 0

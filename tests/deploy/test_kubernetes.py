@@ -72,6 +72,8 @@ def test_the_scrape_of_the_pods_gives_what_alerts_and_autoscaler_need(tmp_path: 
     (scrape,) = yaml.safe_load(text)["scrape_configs"]
     assert scrape["job_name"] == "rotulo"
     assert {"namespace", "pod"} <= {each.get("target_label") for each in scrape["relabel_configs"]}
+    kept = [each["regex"] for each in scrape["relabel_configs"] if each.get("action") == "keep"]
+    assert kept == [*LABELS.values(), *(port["name"] for port in CONTAINER["ports"])]
     file = tmp_path / "prometheus.yml"
     # Debian's promtool is built without Kubernetes.
     file.write_text(text.replace("kubernetes_sd_configs: [{role: pod}]", "static_configs: []"))
@@ -92,7 +94,7 @@ def test_liveness_waits_longer_than_the_service_waits_for_itself_and_readiness_a
     for probe in ("startupProbe", "livenessProbe"):
         assert CONTAINER[probe]["httpGet"]["path"] == "/healthz"
     (port,) = CONTAINER["ports"]
-    assert port["containerPort"] == 8000 == int(POD["metadata"]["annotations"]["prometheus.io/port"])
+    assert port["containerPort"] == 8000
     assert MANIFESTS["service.yaml"]["spec"]["ports"][0]["targetPort"] == port["name"]
 
 

@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
@@ -223,3 +224,41 @@ async def test_a_connection_that_nobody_waits_for_any_more_may_fail() -> None:
     assert sender._open == 0
     with pytest.raises(OSError, match="Connect call failed"):
         await sender._warm()
+
+
+@contextlib.contextmanager
+def taking_and_never_answering() -> Iterator[tuple[int, Callable[[], None]]]:
+    """Its port, and what ends it: everybody it has taken is hung up on, and nobody else is taken."""
+    taken: list[socket.socket] = []
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(listener.accept()[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept)
+        thread.start()
+
+        def end() -> None:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            listener.close()
+            for client in taken:
+                client.close()
+
+        yield int(listener.getsockname()[1]), end
+
+
+async def test_of_a_server_that_dies_every_request_ends_even_those_beyond_its_connections() -> None:
+    with taking_and_never_answering() as (port, end):
+
+        def pick(index: int) -> Message:  # is called when the request before has left
+            if index == 9:
+                end()
+            return message()
+
+        sender = OpenLoop("127.0.0.1", port, pick, SenderLimits(max_connections=2, warm_connections=2))
+        async with asyncio.timeout(20):
+            measured = await sender.run([0.0] * 10)
+    assert Counter(measured.outcomes) == {Outcome.ERROR: 2, Outcome.UNREACHED: 8}

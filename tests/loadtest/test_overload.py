@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +21,7 @@ from loadtest.loads import Load
 from loadtest.measured import Measured
 from loadtest.recovery import recovery_seconds
 from loadtest.schedules import Arrivals, Phase
+from loadtest.serving import Served
 from tests.loadtest.fakes import fake_server
 from tests.loadtest.rotulo import rotulo
 from tests.loadtest.test_open_loop import message
@@ -74,7 +78,13 @@ def test_it_is_not_over_while_anybody_is_refused() -> None:
 
 
 def test_it_is_never_over_if_nobody_is_served_as_before() -> None:
-    assert math.isnan(recovery_seconds(measured([(10.0, 1.0)]), 10.0, 12.0, 0.02))
+    assert recovery_seconds(measured([(10.0, 1.0)]), 10.0, 12.0, 0.02) == math.inf
+
+
+def test_a_server_that_recovers_from_the_fewer_half_of_its_repeats_does_not_recover() -> None:
+    assert middle([{"recovery_seconds": each} for each in (0.1, math.inf, math.inf)]) == {
+        "recovery_seconds": math.inf
+    }
 
 
 def test_the_middle_of_repeats_leaves_out_what_is_not_known() -> None:
@@ -100,6 +110,56 @@ def test_a_load_draws_from_all_its_messages() -> None:
     assert {id(load.pick(index)) for index in range(100)} == {id(each) for each in messages}
 
 
+def overload(tmp_path: Path, *options: str) -> dict[str, Any]:
+    """The document of one short level."""
+    short = ["--levels", "0.5", "--seconds", "1", "--repeats", "1", "--capacity", "40"]
+    assert main(["overload", *short, "--out", str(tmp_path), *options]) == 0
+    [path] = tmp_path.glob("*/overload.json")
+    document: dict[str, Any] = json.loads(path.read_text())
+    return document
+
+
+def test_a_running_service_is_judged_by_its_own_target(tmp_path: Path) -> None:
+    with fake_server(rotulo("cifar10")) as server:
+        assert overload(tmp_path, "--url", server.url)["target_ms"] == 1000
+
+
+def test_the_forecast_knows_what_was_learnt_under_load_and_not_in_the_calm_after_it(tmp_path: Path) -> None:
+    with fake_server(rotulo("cifar10")) as server:
+        overload(tmp_path, "--url", server.url)
+    paths = [each.path for each in server.received]
+    described = [index for index, path in enumerate(paths) if path == "/v1/models/cifar10"]
+    predicted = [index for index, path in enumerate(paths) if path.endswith("/predict")]
+    assert described[-1] < predicted[-1]
+
+
+def test_both_servers_that_are_started_get_the_flags_and_the_same_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    @contextlib.contextmanager
+    def serving(log: Path, flags: list[str], command: list[str]) -> Iterator[Served]:  # noqa: ARG001
+        started.append((command[-1], flags))
+        yield Served(server.url)
+
+    monkeypatch.setattr("loadtest.overload.serving", serving)
+    with fake_server(rotulo("cifar10")) as server:
+        overload(tmp_path, "--service", "--models-dir 'my models'", "--beside", "python -m other")
+    flags = ["--models-dir", "my models"]
+    assert started == [
+        ("service", ["--latency-target-ms", "100", *flags]),
+        ("other", ["--latency-target-ms", "1000", *flags]),  # which is what the first says it has
+    ]
+
+
+def test_callers_in_a_hurry_without_a_level_to_compare_with_are_refused_at_the_start(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["overload", "--tight", "--levels", "0.5,2"]) == 2
+    assert "--tight needs a level of 0.9 or 1.2" in capsys.readouterr().err
+
+
 def test_the_command_measures_every_part_and_writes_the_tables(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,6 +169,7 @@ def test_the_command_measures_every_part_and_writes_the_tables(
         assert main(["overload", "--url", server.url, *options, *more]) == 0
     [path] = tmp_path.glob("*/overload.json")
     document = json.loads(path.read_text())
+    assert document["target_ms"] == 60_000
     assert [row["level"] for row in document["levels"]] == [0.5, 0.9]
     assert document["levels"][0]["goodput_per_second"] == pytest.approx(20, rel=0.5)
     assert document["levels"][0]["forecast"]["goodput_per_second"] == pytest.approx(20, rel=0.5)

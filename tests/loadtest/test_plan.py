@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 import pytest
 
 from batching.arrivals import poisson
+from batching.simulate import Forecast
 from loadtest.__main__ import main
 from loadtest.described import Described, describe
 from loadtest.errors import BadArrivals, NoServer
@@ -15,6 +17,7 @@ from loadtest.plan import (
     Question,
     between,
     capacity,
+    figures,
     forecast,
     plan,
     question,
@@ -71,6 +74,25 @@ def test_refusing_costs_the_device_time() -> None:
     dear = question(MODEL, lambda rate: list(poisson(rate, 5)), outside_seconds=0.0, refusal_seconds=0.0002)
     goodput = (889 - 0.4 * 889) / (1 - 0.0002 * 889)  # of 2,000, the rest is refused for 0.2 ms each
     assert forecast(dear, 2000).goodput == pytest.approx(goodput, rel=0.1)
+
+
+def test_a_forecast_is_summed_up_by_the_rules_of_what_is_measured() -> None:
+    expected = Forecast(0.1, offered=16, refused=6, expired=4, dropped=2)
+    expected.latencies.extend([0.2, 0.01, 0.04, 0.03])
+    expected.batch_sizes.extend([1, 3])
+    assert figures(expected, seconds=2.0, target_seconds=0.1) == {
+        "goodput_per_second": 1.5,
+        "response_ms_p50": pytest.approx(40),  # the upper of the middle two: one that was observed
+        "response_ms_p99": pytest.approx(200),
+        "batch_size_mean": 2.5,  # that an answer says it was in: 1, 3, 3 and 3
+        "unserved_share": 0.75,
+    }
+
+
+def test_of_a_forecast_without_answers_no_latency_is_known_and_no_batch() -> None:
+    expected = figures(Forecast(0.1, offered=1, refused=1), 2.0, 0.1)
+    assert math.isnan(expected["response_ms_p50"])
+    assert math.isnan(expected["batch_size_mean"])
 
 
 def test_the_replicas_are_the_fewest_that_are_enough() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from loadtest.__main__ import main
 from loadtest.described import Described
 from loadtest.run import default_rate
 from loadtest.scenarios import SCENARIOS
+from loadtest.serving import Served
 from tests.loadtest.fakes import Behaviour, FakeServer, Received, Reply, fake_server
 from tests.loadtest.rotulo import TOKEN, rotulo
 
@@ -106,6 +111,67 @@ def test_a_server_that_is_not_ours_is_not_stopped(tmp_path: Path, capsys: pytest
     assert "leave out --url" in capsys.readouterr().err
 
 
+def test_what_stops_the_server_is_not_repeated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "shutdown", "--repeat", "2", "--out", str(tmp_path)]) == 2
+    assert "leave out --url and --repeat" in capsys.readouterr().err
+
+
+@contextlib.contextmanager
+def ending(url: str, on_sigterm: str) -> Iterator[Served]:
+    """A process that does this when it is told to stop, while another answers in its place."""
+    code = f"""
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: {on_sigterm})
+print(flush=True)
+while True:
+    signal.pause()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        try:
+            if process.stdout:
+                process.stdout.readline()
+            yield Served(url, process)
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("on_sigterm", "patience_seconds", "shown", "verdict"),
+    [("sys.exit(0)", 60, "0", 0), ("sys.exit(3)", 60, "3", 1), ("None", 0.1, "killed", 1)],
+)
+def test_a_server_that_is_told_to_stop_must_end_by_itself_and_well(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    on_sigterm: str,
+    patience_seconds: float,
+    shown: str,
+    verdict: int,
+) -> None:
+    monkeypatch.setattr("loadtest.serving.STOP_TIMEOUT_SECONDS", patience_seconds)
+    short = ["--rate", "50", "--seconds", "1.2", "--warmup", "0", "--out", str(tmp_path)]
+    with fake_server(rotulo("cifar10")) as server:
+        monkeypatch.setattr("loadtest.run.serving", lambda *_: ending(server.url, on_sigterm))
+        assert main(["run", "shutdown", *short]) == verdict
+    assert f"{'exit code of the server':26}{shown}\n" in capsys.readouterr().out
+
+
+def test_flags_for_the_service_are_read_as_a_shell_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    def serving(_log: Path, flags: list[str]) -> contextlib.nullcontext[Served]:
+        started.append(flags)
+        return contextlib.nullcontext(Served(server.url))
+
+    monkeypatch.setattr("loadtest.run.serving", serving)
+    short = ["--rate", "50", "--seconds", "0.4", "--warmup", "0", "--out", str(tmp_path)]
+    with fake_server(rotulo("cifar10")) as server:
+        main(["run", "steady", "--service", "--models-dir 'my models'", *short])
+    assert started == [["--models-dir", "my models"]]
+
+
 def refuses_half(service: Behaviour) -> Behaviour:
     """Every second prediction."""
     turn = iter(range(1_000_000))
@@ -150,6 +216,51 @@ def test_an_earlier_run_is_compared_with_figure_by_figure(tmp_path: Path) -> Non
     assert verdicts["error_share"] == "same"
 
 
+@pytest.mark.parametrize(
+    ("scenario", "other", "said"),
+    [
+        ("soak", (), "give the same scenario: steady then, soak now"),
+        ("steady", ("--model", "bottle"), "give the same --model: cifar10 then, bottle now"),
+        ("steady", ("--arrivals", "uniform"), "give the same --arrivals: poisson then, uniform now"),
+        ("steady", ("--target-ms", "50"), "give the same --target-ms: 60000 then, 50 now"),
+        ("steady", ("--rate", "60"), "--rate and --seconds: 50/s for 0.4 s then, 60/s for 0.4 s now"),
+    ],
+)
+def test_an_earlier_run_of_another_load_is_refused_before_any_load(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], scenario: str, other: tuple[str, ...], said: str
+) -> None:
+    with fake_server(rotulo("cifar10", "bottle")) as server:
+        run(server, tmp_path, "steady")
+        earlier = result(tmp_path)[0] / "result.json"
+        server.received.clear()
+        assert run(server, tmp_path, scenario, "--baseline", str(earlier), *other) == 2
+        assert said in capsys.readouterr().err
+        assert not [each for each in server.received if each.path.endswith("/predict")]
+
+
+def test_a_spike_has_no_knee(tmp_path: Path) -> None:
+    with fake_server(rotulo("cifar10")) as server:
+        run(server, tmp_path, "spike")
+    assert result(tmp_path)[1]["knee"] is None
+
+
+def test_a_forecast_that_nobody_is_answered_leaves_the_page_whole(tmp_path: Path) -> None:
+    service = rotulo("cifar10")
+
+    def hopeless(request: Received) -> Reply:
+        reply = service(request)
+        if request.path == "/v1/models/cifar10":
+            reply.document["latency_target_ms"] = 1.0  # less than an answer takes besides
+        return reply
+
+    with fake_server(hopeless) as server:
+        run(server, tmp_path, "step", "--seconds", "1.6")
+    folder, document = result(tmp_path)
+    assert {each["response_ms_p99"] for each in document["forecast"]} == {None}
+    assert {each["unserved_share"] for each in document["forecast"]} == {1.0}
+    assert "Forecast against" in (folder / "report.html").read_text()
+
+
 def test_what_the_server_said_stands_beside_what_was_measured(tmp_path: Path) -> None:
     with fake_server(rotulo("cifar10")) as server:
         run(server, tmp_path, "steady")
@@ -170,6 +281,7 @@ def test_the_report_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
     assert "http" not in page.replace("http://www.w3.org/", "")
     for title in ("Response time against load", "Batch sizes", "Refused and given up", "Forecast against"):
         assert title in page
+    assert "2 ms for decoding, HTTP and transfer are included" in page
 
 
 def test_the_page_lists_every_scenario_with_its_question() -> None:

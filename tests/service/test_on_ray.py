@@ -35,7 +35,12 @@ SERVE_CONFIG = Path(__file__).parent.parent.parent / "deploy" / "ray" / "serve.y
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("port", "9000"), ("device", "cuda:1"), ("record_url", "sqlite:////tmp/predictions.db")],
+    [
+        ("port", "9000"),
+        ("workers", "2"),
+        ("device", "cuda:1"),
+        ("record_url", "sqlite:////tmp/predictions.db"),
+    ],
 )
 def test_a_setting_that_cannot_hold_for_replicas_is_refused_by_its_name(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -87,6 +88,90 @@ def test_evaluate_reproduces_every_figure_of_the_card(
     assert found["model"] == "colours/1"
 
 
+@pytest.fixture(scope="module")
+def drawn(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    """A finished training on `folder`, whose sides were drawn, for tests that only look at it."""
+    bench = Workbench(tmp_path_factory.mktemp("drawn"))
+    assert bench.train(folder, "scratch", "--epochs", "1") == 0
+    return bench
+
+
+@pytest.fixture
+def grown(folder: Path, make_folder: FolderMaker, tmp_path: Path) -> Path:
+    """`folder` with one image more."""
+    root = Path(shutil.copytree(folder, tmp_path / "grown"))
+    shutil.copy2(make_folder(9) / "blue" / "008.png", root / "blue" / "new.png")
+    return root
+
+
+def test_evaluate_says_that_it_measures_the_test_side_that_training_drew(
+    drawn: Workbench, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--json", *drawn.where("--models-dir"))
+    assert drawn.run("evaluate", "--model", "colours", "--data", str(folder), *flags) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert (found["measured"], found["images"]) == ("the recorded test side", 3)
+    assert "warning" not in printed.err
+
+
+def test_evaluate_warns_that_a_folder_that_has_grown_is_measured_with_the_images_trained_on(
+    drawn: Workbench, grown: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--json", *drawn.where("--models-dir"))
+    assert drawn.run("evaluate", "--model", "colours", "--data", str(grown), *flags) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert (found["measured"], found["images"]) == ("all images", 25)
+    assert printed.err.startswith("warning: these images do not give the split that colours/1 records")
+    assert printed.err.count("\n") == 1
+
+
+def test_evaluate_does_not_warn_of_a_split_that_was_never_recorded(
+    bench: Workbench, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(resnet18.build(3, "3x3").state_dict(), tmp_path / "old.pth")
+    flags = ("--image-size", "8", "--stem", "3x3", "--resize", "stretch", *bench.where("--models-dir"))
+    weights = ("--weights", str(tmp_path / "old.pth"), "--name", "colours")
+    assert bench.run("import", *weights, "--classes", "blue", "green", "red", *flags) == 0
+    assert bench.run("evaluate", "--model", str(bench.models / "colours/1"), "--data", str(folder)) == 0
+    printed = capsys.readouterr()
+    assert re.search("^measured +all images$", printed.out, re.MULTILINE)
+    assert printed.err == ""
+
+
+def test_training_warns_where_the_start_may_have_been_trained_on_test_images(
+    drawn: Workbench, bench: Workbench, folder: Path, grown: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = ("--init", "colours", *drawn.where("--init-models-dir"), "--epochs", "1")
+    assert bench.train(folder, *start) == 0
+    assert "warning" not in capsys.readouterr().err
+    assert bench.train(grown, *start, "--output", str(bench.root / "again")) == 0
+    said = capsys.readouterr().err.splitlines()
+    (warning,) = [number for number, line in enumerate(said) if "the test figures flatter this run" in line]
+    assert said[warning].startswith("warning: colours/1 ")
+    assert said[warning + 1].startswith("epoch 1:")
+
+
+def test_a_start_that_knew_other_classes_is_not_suspected(
+    drawn: Workbench, bench: Workbench, grown: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("blue", "green", "red"):
+        (grown / name).rename(grown / f"pale {name}")
+    start = ("--init", "colours", *drawn.where("--init-models-dir"), "--epochs", "1")
+    assert bench.train(grown, *start) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_a_folder_of_images_with_the_name_of_a_model_does_not_hide_it(
+    drawn: Workbench, bench: Workbench, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folder, tmp_path / "colours")
+    monkeypatch.chdir(tmp_path)
+    start = ("--init", "colours", *drawn.where("--init-models-dir"), "--epochs", "1")
+    assert bench.train(Path("colours"), *start) == 0
+
+
 def test_evaluate_speaks_plainly_without_json(
     trained: tuple[Workbench, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,12 +255,12 @@ def test_a_resumed_run_must_have_the_same_classes(
     assert "classes was ['blue', 'green', 'red'], now ['red', 'white']" in error
 
 
-def test_a_resumed_run_must_have_the_same_recipe(
-    trained: tuple[Workbench, Path], folder: Path, capsys: pytest.CaptureFixture[str]
+def test_a_resumed_run_must_have_the_same_recipe_or_hears_what_differs(
+    drawn: Workbench, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bench, _ = trained
-    assert bench.train(folder, "--resume", "--seed", "5") == 1
-    assert "recipe" in capsys.readouterr().err.splitlines()[-1]
+    assert drawn.train(folder, "--epochs", "1", "--resume", "--lr", "0.3") == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error == f"error: {drawn.run_dir} holds another run: recipe.peak_lr was 0.1, now 0.3"
 
 
 def test_there_must_be_a_run_to_resume(
@@ -227,7 +312,7 @@ def test_weights_that_a_step_ruins_are_never_saved(
     ],
 )
 def test_a_signal_saves_the_step_and_ctrl_c_pressed_twice_leaves_at_once(
-    bench: Workbench, folder: Path, monkeypatch: pytest.MonkeyPatch,
+    bench: Workbench, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     signals: tuple[signal.Signals, ...], saved: int, code: int,
 ) -> None:  # fmt: skip
     def send(self: Progress, step: int, loss: float, images: int) -> None:  # noqa: ARG001
@@ -237,8 +322,38 @@ def test_a_signal_saves_the_step_and_ctrl_c_pressed_twice_leaves_at_once(
     monkeypatch.setattr(Progress, "step", send)
     assert bench.train(folder, "scratch", "--save-every-s", "0") == code
     assert checkpoint.load(bench.run_dir / "checkpoint.pt")["step"] == saved
+    assert capsys.readouterr().err.splitlines()[-1] == "stopped; --resume continues"
     monkeypatch.undo()
     assert bench.train(folder, "--resume") == 0
+
+
+def test_who_stops_before_there_is_a_checkpoint_hears_of_no_resume(
+    bench: Workbench, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def leave_at_once(self: Progress, step: int, loss: float, images: int) -> None:  # noqa: ARG001
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Progress, "step", leave_at_once)
+    assert bench.train(folder, "scratch") == 130
+    assert not (bench.run_dir / "checkpoint.pt").exists()
+    assert capsys.readouterr().err.splitlines()[-1] == "stopped"
+
+
+@pytest.mark.parametrize("command", ["evaluate", "export"])
+def test_who_stops_what_cannot_be_resumed_hears_of_no_resume(
+    trained: tuple[Workbench, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:  # fmt: skip
+    def interrupted(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("train.data.load", interrupted)
+    bench, data = trained
+    precision = ("--precision", "bf16") if command == "export" else ()
+    arguments = ("--model", "colours", "--data", str(data), *bench.where("--models-dir"), *precision)
+    assert bench.run(command, *arguments) == 130
+    assert capsys.readouterr().err == "stopped\n"
 
 
 def test_sigterm_stops_at_once_again_when_the_training_is_over(bench: Workbench, folder: Path) -> None:

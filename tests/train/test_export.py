@@ -161,7 +161,7 @@ def test_a_bf16_export_is_figures_alone(recorded: Path, sided_folder: Path, tmp_
     assert run(model, sided_folder, "--precision", "bf16") == 0
     assert only_export(model).files == {}
     assert {path.name for path in model.iterdir()} == {"model.json", "weights.safetensors", "golden.png"}
-    chosen = loader.load(model, Wish(precision="bf16"))  # auto passes it over where it is slow
+    chosen = loader.load(model, Wish(precision="bf16"))
     assert chosen.engine.name == "openvino cpu bf16"
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +13,13 @@ import torch
 from PIL import Image
 
 from models import artifact, networks
+from models.catalog import SHIPPED_MODELS
 from models.images import Preprocessing
-from models.manifest import Normalisation, Sequential
+from models.manifest import Manifest, Normalisation, Sequential
 from tests.conftest import spec
 from train.__main__ import main
 from train.errors import DataError
-from train.photographs import NAMES, Photograph, find
+from train.photographs import NAMES, Photograph, find, gather
 from train.publish import to_numpy
 
 COLOURS = {"open": (200, 60, 50), "closed": (40, 70, 200), "unknown": (60, 180, 80)}
@@ -105,27 +109,69 @@ def test_numbers_mean_what_their_owner_says(
     write(tmp_path / "b.png", "closed", 1)
     (tmp_path / "labels.csv").write_text("Image Name,Status\na.png,0\nb.png,1\n")
     meaning = ("--status", "0", "open", "--status", "1", "closed")
-    assert run(tmp_path, models_dir, tmp_path / "labels.csv", "--measure", *meaning) == 0
-    assert "bottle/1 on all photographs" in capsys.readouterr().out
+    assert run(tmp_path, models_dir, tmp_path / "labels.csv", *meaning) == 1  # too few, but gathered
     gathered = tmp_path / "run" / "photographs"
     assert {path.parent.name for path in gathered.rglob("a-*.png")} == {"open"}
+    assert "class 'closed' has no image left" in capsys.readouterr().err
     assert run(tmp_path, models_dir, tmp_path / "labels.csv", "--status", "0", "full") == 1
     assert "'full' is not one of open, closed, unknown" in capsys.readouterr().err
 
 
-def test_one_command_fine_tunes_and_tells_before_and_after(
-    tmp_path: Path, models_dir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_folder(tmp_path / "mine", {"img_path_aberta": "open", "img_path_fechada": "closed"})
-    assert run(tmp_path, models_dir, tmp_path / "mine", "--epochs", "1", "--per-class", "4") == 0
-    told = capsys.readouterr().out
+@pytest.fixture(scope="module")
+def tuned(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Manifest]:
+    """What a fine-tuning on two dozen photographs, none of them `unknown`, says, and its model."""
+    root, told = tmp_path_factory.mktemp("tuned"), io.StringIO()
+    write_folder(root / "mine", {"img_path_aberta": "open", "img_path_fechada": "closed"})
+    with contextlib.redirect_stdout(told):
+        assert run(root, models_dir, root / "mine", "--epochs", "1", "--per-class", "4") == 0
+    return told.getvalue(), artifact.load_manifest(root / "models" / "bottle" / "1")
+
+
+def test_one_command_fine_tunes_and_tells_before_and_after(tuned: tuple[str, Manifest]) -> None:
+    told, manifest = tuned
     assert "no photographs of `unknown`: 12 collages stand in" in told
     assert "bottle/1 on the test photographs, before: " in told
     assert "bottle/1 on the test photographs, after: " in told
-    manifest = artifact.load_manifest(tmp_path / "models" / "bottle" / "1")
     assert manifest.classes == ("closed", "open", "unknown")
     assert manifest.training["start"].startswith("bottle/1 ")
-    assert manifest.training["data"]["images"] == {"train": 12, "val": 6, "test": 6}
+    assert manifest.training["data"]["images"] == {"train": 12, "val": 6, "test": 4}
+
+
+def test_collages_are_trained_on_and_calibrated_with_and_never_tested_on(tuned: tuple[str, Manifest]) -> None:
+    told, manifest = tuned
+    assert len(re.findall(r"of 4 right \(closed \S+ %, open \S+ %\)", told)) == 2
+    assert set(manifest.metrics["validation"]["per_class_accuracy"]) == {"closed", "open", "unknown"}
+    assert set(manifest.metrics["test"]["per_class_accuracy"]) == {"closed", "open"}
+
+
+def test_photographs_are_gathered_anew_also_where_collages_stood_in_before(tmp_path: Path) -> None:
+    folder = tmp_path / "gathered"
+    write(folder / "train" / "unknown" / "collage.png", "unknown", 0)
+    write(folder / "test" / "open" / "old.png", "open", 1)
+    write_folder(tmp_path / "mine", {label: label for label in COLOURS}, count=1)
+    gather(list(find(tmp_path / "mine", NAMES)), folder)
+    assert sorted(path.relative_to(folder).parts[0] for path in folder.rglob("*.png")) == sorted(COLOURS)
+
+
+def test_measuring_changes_nothing(
+    tmp_path: Path, models_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(tmp_path / "mine", {"open": "open", "closed": "closed"}, count=1)
+    write_folder(tmp_path / "run" / "photographs", {"open": "open", "unknown": "unknown"}, count=2)
+    before = sorted(tmp_path.rglob("*.png"))
+    assert run(tmp_path, models_dir, tmp_path / "mine", "--measure") == 0
+    assert re.search(r"bottle/1 on all photographs: \S+ % of 2 right", capsys.readouterr().out)
+    assert sorted(tmp_path.rglob("*.png")) == before
+    assert run(tmp_path, models_dir, tmp_path / "mine", "--measure", "--output", str(tmp_path / "new")) == 0
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_shipped_model_is_not_suspected_of_having_seen_photographs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(tmp_path / "mine", {"open": "open", "closed": "closed"})
+    assert run(tmp_path, SHIPPED_MODELS, tmp_path / "mine", "--epochs", "1", "--per-class", "4") == 0
+    assert "flatter" not in capsys.readouterr().err
 
 
 def test_photographs_of_one_state_alone_are_refused(

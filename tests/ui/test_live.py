@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -105,13 +106,23 @@ def test_without_traffic_there_is_no_latency_and_no_batch_size() -> None:
     assert found.images_per_second == 0
 
 
-def test_a_service_that_was_started_again_is_not_compared_with_the_one_before() -> None:
-    old, new, busy = metrics(), metrics(), metrics()
-    for _ in range(5):
-        answer(old, 0.01)
+def test_two_processes_are_not_compared_whichever_has_counted_more() -> None:
+    idle, busy = page(metrics()), metrics()
     answer(busy, 0.01)
-    assert interval(old, new) is None
-    assert interval(old, busy) is None
+    other, starts = re.subn(r"(?m)^(process_start_time_seconds) .*", r"\1 1000.0", page(busy))
+    assert starts == 1
+    assert interval(idle, other) is None
+    assert interval(other, idle) is None
+    assert interval(idle, busy) is not None
+
+
+def test_where_the_start_is_not_told_counters_that_fell_are_another_process_s() -> None:
+    old, new = metrics(), metrics()
+    for source in (old, old, new):
+        answer(source, 0.01)
+    first, second = (re.sub(r"(?m)^process_.*\n", "", page(source)) for source in (old, new))
+    assert interval(first, second) is None
+    assert interval(second, first) is not None
 
 
 def test_no_time_between_is_no_interval() -> None:

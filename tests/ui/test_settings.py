@@ -28,5 +28,10 @@ def test_a_key_that_no_header_can_carry_is_refused_and_not_repeated() -> None:
     assert "gredo" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("text", "key"), [(" secret\r\n", "secret"), (" \n", None)])
+def test_blanks_around_a_key_are_no_part_of_it(text: str, key: str | None) -> None:
+    assert read_settings({"ROTULO_API_KEY": text}).api_key == key
+
+
 def test_the_key_is_not_shown() -> None:
     assert "secret" not in repr(read_settings({"ROTULO_API_KEY": "secret"}))

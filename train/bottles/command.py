@@ -40,7 +40,11 @@ def _render(arguments: Sequence[str]) -> None:
     parser.add_argument("--samples", type=_positive, default=32, help="paths a pixel (default 32)")
     given = parser.parse_args(arguments)
     job = Job(given.which, given.seed, given.short_side, given.samples)
-    dataset.make(job, given.out, given.count, given.processes, print)
+    try:
+        dataset.make(job, given.out, given.count, given.processes, print)
+    except KeyboardInterrupt as stop:
+        stop.add_note("the same command continues")
+        raise
 
 
 def _sheet(arguments: Sequence[str]) -> None:

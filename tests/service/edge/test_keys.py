@@ -26,6 +26,25 @@ NATIVE, FLASK = "/v1/models/cifar10/predict", "/predict"
 # The file.
 
 
+def test_a_file_replaced_while_it_is_read_for_the_first_time_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"ana:{ANA}\n")
+    read = Path.read_text
+
+    def read_then_replaced(path: Path) -> str:
+        text = read(path)
+        monkeypatch.undo()
+        file.write_text(f"# without Ana\nben:{BEN}\n")
+        return text
+
+    monkeypatch.setattr(Path, "read_text", read_then_replaced)
+    keys = KeyFile(file)
+    assert keys.keys(0.0).name_of(ANA.encode()) is None
+    assert keys.keys(0.0).name_of(BEN.encode()) == "ben"
+
+
 def test_a_key_is_given_plainly_or_as_its_digest() -> None:
     keys = parse_keys(FILE)
     assert keys.name_of(ANA.encode()) == "ana"

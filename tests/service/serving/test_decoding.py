@@ -58,6 +58,28 @@ async def test_an_image_still_in_line_at_its_deadline_is_not_decoded(
     decoder.close()
 
 
+def test_an_image_that_outlives_the_loop_is_no_error(
+    slow: SlowToDecode, make_image: ImageMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its caller has left, and the service stops."""
+    decoder = Decoder(threads=1, max_waiting=8)
+    image = slow.inspect(make_image(0, (SIDE, SIDE)))
+
+    async def leave_at_once() -> None:
+        left = asyncio.ensure_future(decoder.decode(slow, image, FOREVER))
+        while not slow.decoded:
+            await asyncio.sleep(0)
+        left.cancel()
+
+    asyncio.run(leave_at_once())
+    slow.released.set()
+    decoder.close()
+    for thread in threading.enumerate():
+        if thread.name.startswith("decode"):
+            thread.join()
+    assert not caplog.records
+
+
 async def test_the_line_for_a_thread_is_bounded(slow: SlowToDecode, make_image: ImageMaker) -> None:
     decoder = Decoder(threads=1, max_waiting=2)
     image = slow.inspect(make_image(0, (SIDE, SIDE)))

@@ -62,14 +62,21 @@ def test_a_process_that_ended_leaves_its_counts_and_none_of_its_gauges() -> None
     killed = worker(4, version="old")
     killed.batch_formed("cifar10", 5, "full", [0.1])
     totals.reported(1, report(killed.registry))
-    started = value(totals, "process_start_time_seconds")
     totals.ended(1)
     totals.reported(2, report(worker().registry))
     text = totals.text().decode()
     assert value(totals, 'rotulo_batch_size_sum{model="cifar10"}') == 5
     assert value(totals, 'rotulo_waiting{model="cifar10"}') == 0
-    assert value(totals, "process_start_time_seconds") == started
     assert 'version="old"' not in text
+
+
+def test_the_start_is_the_parent_s_whichever_worker_is_replaced() -> None:
+    totals = Totals()
+    for number, second in [(0, 1000.0), (1, 1001.0), (2, 1001.0), (1, 2000.0), (2, 3000.0)]:
+        totals.ended(number)
+        started = ["process_start_time_seconds", {}, second]
+        totals.reported(number, [["process_start_time_seconds", "", "gauge", [started]]])
+        assert value(totals, "process_start_time_seconds") == 1000
 
 
 @given(st.lists(st.tuples(st.sampled_from(["count", "kill"]), st.integers(0, 2), st.integers(0, 9))))

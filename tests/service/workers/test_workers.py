@@ -160,6 +160,7 @@ def test_a_killed_worker_is_replaced_and_its_callers_see_a_reset_and_nothing_els
     assert not [name for name in counted if after[name] < before[name]]
     assert after[answered] > before[answered]
     assert after["rotulo_worker_restarts_total"] == before["rotulo_worker_restarts_total"] + 1
+    assert after["process_start_time_seconds"] == before["process_start_time_seconds"]
 
 
 def test_a_version_is_activated_in_all_workers_and_in_those_that_come_after(workers: Workers) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -71,6 +72,14 @@ def test_another_seed_does_not_go_into_the_same_folder(
 ) -> None:
     assert render(renders, 6, "--seed", "4") == 1
     assert "holds renders of" in capsys.readouterr().err
+
+
+def test_who_stops_a_render_hears_that_the_same_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("train.bottles.dataset.render_one", lambda *_: signal.raise_signal(signal.SIGINT))
+    assert render(tmp_path, 1) == 130
+    assert capsys.readouterr().err == "stopped; the same command continues\n"
 
 
 def test_a_contact_sheet_shows_them(renders: Path, tmp_path: Path) -> None:
