@@ -92,7 +92,7 @@ class Recipe(_Frozen):
 
 
 # CIFAR-10 from scratch where arithmetic is the only cost that matters: two shared CPU cores. It gives
-# 89.7 % (train/LOG.md, entry 2, and entry 6 for what did not do much better).
+# 89.7 % (train/LOG.md, entry 2; entries 6 and 11 for what did not do much better).
 # - Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) for the convolutions, every kernel held
 #   at its initial norm; whitened first layer, alternating flips, reflected 2-pixel translation: facts
 #   from airbench94 (Jordan 2024, arXiv 2404.00498), whose Muon variant takes 0.24 and 0.6 at batch 2,000.
