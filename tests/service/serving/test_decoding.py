@@ -62,6 +62,7 @@ def test_an_image_that_outlives_the_loop_is_no_error(
     slow: SlowToDecode, make_image: ImageMaker, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its caller has left, and the service stops."""
+    others = set(threading.enumerate())
     decoder = Decoder(threads=1, max_waiting=8)
     image = slow.inspect(make_image(0, (SIDE, SIDE)))
 
@@ -74,9 +75,8 @@ def test_an_image_that_outlives_the_loop_is_no_error(
     asyncio.run(leave_at_once())
     slow.released.set()
     decoder.close()
-    for thread in threading.enumerate():
-        if thread.name.startswith("decode"):
-            thread.join()
+    for thread in set(threading.enumerate()) - others:
+        thread.join()
     assert not caplog.records
 
 
