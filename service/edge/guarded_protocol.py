@@ -4,7 +4,8 @@ uvicorn waits for ever for a request that does not come, takes headers of any si
 long as its client does not read it. Here
 
 - a request's head has a time from the connection, or from its first byte on a connection in use: 408;
-- so has the rest of a body that was answered early, because nobody reads it: closed;
+- so has the rest of a body that was answered early, because nobody reads it: closed; where the answer itself
+  ends the connection, only a moment later, or it would be lost;
 - bytes that are neither body nor a finished head (headers, trailers, chunk extensions) are bounded: 431;
 - a head that could be read in two ways is refused: 400, see `request_head.py`;
 - a client that does not take its answer is cut off.
@@ -22,7 +23,7 @@ answers a parser's error, and that the scope keeps the list of headers which the
     protocol: on_message_complete on_response_complete parser pause_writing pipeline resume_writing scope
     protocol: send_400_response server_state timeout_keep_alive timeout_keep_alive_handler
     protocol: timeout_keep_alive_task transport url
-    cycle: disconnected keep_alive message_event more_body response_complete response_started scope
+    cycle: disconnected keep_alive message_event more_body response_complete response_started scope transport
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -65,6 +66,15 @@ def guarded(connection_limits: ConnectionLimits) -> type[GuardedProtocol]:
     return Configured
 
 
+class _AnswerTransport:
+    """Where uvicorn writes an answer, and what it closes after one that ends the connection."""
+
+    def __init__(self, protocol: GuardedProtocol) -> None:
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+        self.close = protocol.close_after_answer
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """One connection. Deadlines are on the loop's clock; None where nothing is awaited."""
 
@@ -83,6 +93,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._unanswered: deque[RequestResponseCycle] = deque()
+        self._answer_transport = cast(asyncio.Transport, _AnswerTransport(self))
         self._head_by = self.loop.time() + self.limits.header_timeout_seconds
         self._look_again(self._longest_sleep)
 
@@ -91,6 +102,7 @@ class GuardedProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
         super().connection_lost(exc)
+        del self._answer_transport  # which holds on to this
         if self._timer is not None:
             self._timer.cancel()
 
@@ -121,6 +133,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         # The loop's clock stands still in a round: what waits in it for others' requests counts as well.
         self.cycle.scope["state"]["arrived"] = self.loop.time()
+        self.cycle.transport = self._answer_transport
         self._unanswered.append(self.cycle)
         self.headers = []  # for the trailers, which the parser reports alike; the scope keeps its own list
         self._undelivered = 0
@@ -217,6 +230,14 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             self.transport.write(self._response(error))
             self._hang_up()
+
+    def close_after_answer(self) -> None:
+        """At once, but where the body is still coming: then what comes is read and forgotten for a moment."""
+        if self._in_body and not self.pipeline:
+            self._refused = True
+            self._hang_up()
+        else:
+            self.transport.close()
 
     def _may_take_over(self) -> bool:
         """Whether the request being answered is the faulty one, is alone, and has no answer yet."""

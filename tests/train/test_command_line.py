@@ -346,7 +346,7 @@ def test_who_stops_what_cannot_be_resumed_hears_of_no_resume(
     command: str,
 ) -> None:  # fmt: skip
     def interrupted(*_: object) -> None:
-        signal.raise_signal(signal.SIGINT)
+        raise KeyboardInterrupt
 
     monkeypatch.setattr("train.data.load", interrupted)
     bench, data = trained

@@ -138,6 +138,22 @@ def test_the_rest_of_a_body_that_was_answered_early_has_a_clock(impatient: LiveS
         assert [response.status for response in responses(received + until_closed(client))] == [200]
 
 
+def test_who_sends_on_after_an_answer_that_ends_the_connection_can_still_read_it() -> None:
+    head = b"POST /v1/models/cifar10/predict HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\n"
+    with (
+        serve([predictor_on(PixelEngine())], max_body_bytes=1024) as live,
+        connected(live) as client,
+    ):
+        client.sendall(head)
+        client.recv(1, socket.MSG_PEEK)
+        for _ in range(10):
+            client.sendall(bytes(1000))
+            live.request("GET", "/healthz")
+        (answer,) = responses(until_closed(client))
+        assert answer.status == 413
+        assert answer.headers["connection"] == "close"
+
+
 def test_a_connection_is_used_again_after_a_body_that_was_answered_early(patient: LiveService) -> None:
     head = b"GET /healthz HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\n"
     with connected(patient) as client:

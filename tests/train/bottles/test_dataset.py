@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -77,7 +76,10 @@ def test_another_seed_does_not_go_into_the_same_folder(
 def test_who_stops_a_render_hears_that_the_same_command_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("train.bottles.dataset.render_one", lambda *_: signal.raise_signal(signal.SIGINT))
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("train.bottles.dataset.render_one", interrupted)
     assert render(tmp_path, 1) == 130
     assert capsys.readouterr().err == "stopped; the same command continues\n"
 
