@@ -104,27 +104,32 @@ def grown(folder: Path, make_folder: FolderMaker, tmp_path: Path) -> Path:
     return root
 
 
+def evaluated(
+    bench: Workbench, data: Path, capsys: pytest.CaptureFixture[str]
+) -> tuple[tuple[str, int], str]:
+    """What was measured and how many images that was, and what was said beside it."""
+    flags = ("--json", *bench.where("--models-dir"))
+    assert bench.run("evaluate", "--model", "colours", "--data", str(data), *flags) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    return (found["measured"], found["images"]), printed.err
+
+
 def test_evaluate_says_that_it_measures_the_test_side_that_training_drew(
     drawn: Workbench, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ("--json", *drawn.where("--models-dir"))
-    assert drawn.run("evaluate", "--model", "colours", "--data", str(folder), *flags) == 0
-    printed = capsys.readouterr()
-    found = json.loads(printed.out)
-    assert (found["measured"], found["images"]) == ("the recorded test side", 3)
-    assert "warning" not in printed.err
+    measured, said = evaluated(drawn, folder, capsys)
+    assert measured == ("the recorded test side", 3)
+    assert "warning" not in said
 
 
 def test_evaluate_warns_that_a_folder_that_has_grown_is_measured_with_the_images_trained_on(
     drawn: Workbench, grown: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ("--json", *drawn.where("--models-dir"))
-    assert drawn.run("evaluate", "--model", "colours", "--data", str(grown), *flags) == 0
-    printed = capsys.readouterr()
-    found = json.loads(printed.out)
-    assert (found["measured"], found["images"]) == ("all images", 25)
-    assert printed.err.startswith("warning: these images do not give the split that colours/1 records")
-    assert printed.err.count("\n") == 1
+    measured, said = evaluated(drawn, grown, capsys)
+    assert measured == ("all images", 25)
+    assert said.startswith("warning: these images do not give the split that colours/1 records")
+    assert said.count("\n") == 1
 
 
 def test_evaluate_does_not_warn_of_a_split_that_was_never_recorded(
