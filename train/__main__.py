@@ -6,7 +6,6 @@ Exit codes: 0, 1 (one line of why), 2 usage, 130 after Ctrl-C, 143 after SIGTERM
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import signal
 import sys
@@ -17,28 +16,24 @@ from pydantic import ValidationError
 
 from models.catalog import SHIPPED_MODELS
 from models.errors import RotuloModelError
-from models.images import Preprocessing
-from models.manifest import NAME_PATTERN, Normalisation
-from train import evaluate, export, golden, initial, photographs, process, run, splits
+from models.manifest import NAME_PATTERN
+from train import evaluate, export, golden, import_weights, initial, photographs, process, run
 from train.bottles import command as bottles
-from train.data import CACHE
 from train.distributed import join
 from train.errors import RunError, TrainError
-from train.import_weights import import_weights
+from train.flags import RUNS, add_cache, add_models_dir
 from train.interrupt import Interrupted
 from train.publish import Publication
-from train.recipe import RECIPES, Recipe, at_size, at_width
-
-RUNS = Path("runs")
+from train.recipe import RECIPES, Recipe, at_lr, at_size
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit code."""
     commands = {
-        "evaluate": _evaluate,
-        "export": _export,
-        "golden": _golden,
-        "import": _import,
+        "evaluate": evaluate.main,
+        "export": export.main,
+        "golden": golden.main,
+        "import": import_weights.main,
         "bottles": bottles.main,
         "photographs": photographs.main,
     }
@@ -92,19 +87,18 @@ def _recipe(given: argparse.Namespace, start: initial.Initial | None) -> Recipe:
         raise RunError(f"the recipe {recipe.name} grows a network of its own: it takes no --init")
     recipe = start.adapt(recipe) if start else recipe
     recipe = at_size(recipe, given.size) if given.size is not None else recipe
-    recipe = at_width(recipe, given.width) if given.width else recipe
+    recipe = at_lr(recipe, given.lr) if given.lr is not None else recipe
     changes = {
         "epochs": given.epochs,
         "batch_size": given.batch_size,
-        "peak_lr": given.lr,
         "seed": given.seed,
         "network": {"stem": given.stem} if given.stem else None,
         "per_class": given.per_class,
         "resize": given.resize,
         "early_stop_epochs": given.early_stop,
+        "flip": given.flip,
     }
-    changed = {key: value for key, value in changes.items() if value is not None}
-    return Recipe.model_validate(recipe.model_dump() | changed)
+    return recipe.but(**{key: value for key, value in changes.items() if value is not None})
 
 
 def _train_parser() -> argparse.ArgumentParser:
@@ -125,17 +119,18 @@ def _train_parser() -> argparse.ArgumentParser:
     parser.add_argument("--init-models-dir", type=Path, default=SHIPPED_MODELS, help="where --init NAME is")
     parser.add_argument("--name", help="of the model; default: the recipe's or the data's")
     parser.add_argument("--output", type=Path, help="checkpoint, logs, report (default: runs/NAME)")
-    parser.add_argument("--models-dir", type=Path, default=RUNS / "models", help="where the model goes")
+    add_models_dir(parser)
     parser.add_argument("--resume", action="store_true", help="continue the run in --output")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--lr", type=float, help="peak learning rate")
+    parser.add_argument("--lr", type=float, help="peak learning rate; Muon's is scaled alike")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--size", type=int, help="side of the network's input in pixels")
     parser.add_argument("--stem", choices=("3x3", "stock"))
-    parser.add_argument("--width", type=float, help="times the channels of a sequential network")
     parser.add_argument("--per-class", type=int, help="train on this many images of each class")
     parser.add_argument("--resize", choices=("stretch", "crop"))
+    parser.add_argument("--no-flip", dest="flip", action="store_const", const=False,
+                        help="mirror no image: where mirrored ones are of another class")  # fmt: skip
     parser.add_argument(
         "--early-stop", type=int, metavar="EPOCHS", help="end after so many without a better one"
     )
@@ -143,94 +138,16 @@ def _train_parser() -> argparse.ArgumentParser:
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--save-every-s", type=float, default=120.0, help="between checkpoints in an epoch")
     parser.add_argument(
-        "--target-precision", type=float, default=0.98, help="of answers not marked uncertain"
+        "--target-precision", type=_share, default=0.98, help="of answers not marked uncertain"
     )
-    _add_cache(parser)
+    add_cache(parser)
     return parser
 
 
-def _evaluate(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m train evaluate")
-    parser.add_argument("--model", required=True, help="a model's name, or its version's directory")
-    parser.add_argument(
-        "--data", type=Path, required=True, help="folder or zip by class; its test side if any"
-    )
-    parser.add_argument("--models-dir", type=Path, default=SHIPPED_MODELS)
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--all-are", metavar="CLASS", help="of every image, whatever its folder says")
-    parser.add_argument("--mistakes", type=Path, metavar="FILE.png", help="draw every wrong answer there")
-    _add_cache(parser)
-    given = parser.parse_args(arguments)
-    model = evaluate.find_artifact(given.model, given.models_dir)
-    figures = evaluate.evaluate(model, given.data, given.cache, given.all_are, given.mistakes)
-    if figures["measured"] == evaluate.ALL and splits.recorded_test(model.manifest.training):
-        print(
-            f"warning: these images do not give the split that {figures['model']} records: all are measured, "
-            "and if it was trained on some of them, the figures flatter it",
-            file=sys.stderr,
-        )
-    if given.json:
-        print(json.dumps(figures))
-        return
-    for name, value in figures.items():
-        print(f"{name:20} {value:.4f}" if isinstance(value, float) else f"{name:20} {value}")
-
-
-def _export(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m train export")
-    parser.add_argument("--model", required=True, help="a model's name, or its version's directory")
-    parser.add_argument("--data", type=Path, required=True, help="what the model was trained on")
-    parser.add_argument("--precision", choices=("int8", "bf16"), default="int8")
-    parser.add_argument("--models-dir", type=Path, default=SHIPPED_MODELS)
-    _add_cache(parser)
-    given = parser.parse_args(arguments)
-    model = evaluate.find_artifact(given.model, given.models_dir)
-    made = export.export(model, given.precision, given.data, given.cache)
-    for name in ("accuracy", "accuracy_loss", "ece"):
-        print(f"{name:20} {getattr(made, name):.4f}")
-    print(f"{'test accuracy':20} {made.metrics['test']['accuracy']:.4f}\n{model.directory}")
-
-
-def _golden(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m train golden",
-        description="Give a model an image, and its answers to it as of now, to be checked at each load.",
-    )
-    parser.add_argument("--model", required=True, help="a model's name, or its version's directory")
-    parser.add_argument("--image", type=Path, required=True, help="JPEG, PNG or WebP")
-    parser.add_argument("--models-dir", type=Path, default=SHIPPED_MODELS)
-    given = parser.parse_args(arguments)
-    model = evaluate.find_artifact(given.model, given.models_dir)
-    golden.add(model.directory, given.image.read_bytes())
-    print(model.directory)
-
-
-def _import(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m train import")
-    parser.add_argument("--weights", type=Path, required=True, help="a torchvision ResNet-18 state dict")
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--classes", nargs="+", required=True, help="in the order of the network's outputs")
-    parser.add_argument("--image-size", type=int, required=True)
-    parser.add_argument("--stem", choices=("3x3", "stock"), required=True)
-    parser.add_argument("--resize", choices=("stretch", "crop"), required=True)
-    parser.add_argument("--mean", type=float, nargs=3, default=initial.IMAGENET.mean)
-    parser.add_argument("--std", type=float, nargs=3, default=initial.IMAGENET.std)
-    parser.add_argument("--models-dir", type=Path, default=RUNS / "models")
-    given = parser.parse_args(arguments)
-    directory = import_weights(
-        given.weights,
-        given.name,
-        tuple(given.classes),
-        Preprocessing(size=given.image_size, resize=given.resize),
-        given.stem,
-        Normalisation(mean=tuple(given.mean), std=tuple(given.std)),
-        given.models_dir,
-    )
-    print(directory)
-
-
-def _add_cache(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cache", type=Path, default=CACHE, help=f"decoded images (default {CACHE})")
+def _share(text: str) -> float:
+    if not 0 < (value := float(text)) < 1:
+        raise argparse.ArgumentTypeError("a share, such as 0.98")
+    return value
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +99,12 @@ def load(
         tuple(item.side for item in kept),
     )
     return loaded, rejected
+
+
+def warn_of(rejected: Iterable[Rejected]) -> None:
+    """Name the files that are left out, a line each, on standard error."""
+    for file in rejected:
+        print(f"skipped {file}", file=sys.stderr)
 
 
 def check_classes(images: Images) -> None:

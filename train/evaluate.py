@@ -1,7 +1,13 @@
-"""A model on a set of images, through the service's preprocessing and one of its engines."""
+"""`python -m train evaluate`: a model on a set of images, through the service's preprocessing and one of its
+engines.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +26,7 @@ from models.predictor import softmax
 from train import data, metrics, splits
 from train.data import Images
 from train.errors import DataError
+from train.flags import add_cache, add_model
 from train.sheet import Tile, contact_sheet
 from train.sources import open_source
 from train.splits import Indices
@@ -34,6 +41,33 @@ class Answers:
 
     images: Images
     logits: Logits
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the figures of a model."""
+    parser = argparse.ArgumentParser(prog="python -m train evaluate")
+    add_model(parser)
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder or zip by class; its test side if any"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--all-are", metavar="CLASS", help="of every image, whatever its folder says")
+    parser.add_argument("--mistakes", type=Path, metavar="FILE.png", help="draw every wrong answer there")
+    add_cache(parser)
+    given = parser.parse_args(arguments)
+    model = find_artifact(given.model, given.models_dir)
+    figures = evaluate(model, given.data, given.cache, given.all_are, given.mistakes)
+    if figures["measured"] == ALL and splits.recorded_test(model.manifest.training):
+        print(
+            f"warning: these images do not give the split that {figures['model']} records: all are measured, "
+            "and if it was trained on some of them, the figures flatter it",
+            file=sys.stderr,
+        )
+    if given.json:
+        print(json.dumps(figures))
+        return
+    for name, value in figures.items():
+        print(f"{name:20} {value:.4f}" if isinstance(value, float) else f"{name:20} {value}")
 
 
 def find_artifact(model: str, models_dir: Path) -> Artifact:
@@ -56,12 +90,13 @@ def evaluate(
     every mistake is drawn to `sheet_path`. Raises DataError for a class that is not one of the model's.
     """
     images, rejected = data.load(open_source(source_path), model.manifest.preprocessing, cache)
+    data.warn_of(rejected)
     measured, images = _test_side(model, images)
     if all_are is not None:
         images = replace(images, classes=(all_are,), labels=np.zeros_like(images.labels))
     answers, calibration = answer(model, in_classes_of(model, images)), model.manifest.calibration
     if sheet_path:
-        contact_sheet(mistakes(answers, calibration)).save(sheet_path)
+        contact_sheet(mistakes(answers, calibration)).save(sheet_path, "PNG")
     name = f"{model.manifest.name}/{model.manifest.version}"
     figures = summary(answers, calibration) | separation(answers, calibration)
     return {"model": name, "measured": measured, **figures, "rejected": len(rejected)}

@@ -1,4 +1,5 @@
-"""A model made ready for OpenVINO at a lower precision: quantised, measured, calibrated, written beside it.
+"""`python -m train export`: a model made ready for OpenVINO at a lower precision: quantised, measured,
+calibrated, written beside it.
 
 Each side of the recorded split has one use: training images give the scales; validation images the accuracy,
 the calibration and so the decision to serve it; test images are only reported on.
@@ -6,7 +7,9 @@ the calibration and so the decision to serve it; test images are only reported o
 
 from __future__ import annotations
 
+import argparse
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +28,7 @@ from models.manifest import Export, ExportPrecision
 from train import calibrate, data, evaluate, golden, quantize, splits
 from train.data import Images
 from train.errors import DataError
+from train.flags import add_cache, add_model
 from train.sources import open_source
 from train.splits import Splits
 
@@ -38,6 +42,21 @@ class Made:
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
+def main(arguments: Sequence[str]) -> None:
+    """Export, and print what it costs."""
+    parser = argparse.ArgumentParser(prog="python -m train export")
+    add_model(parser)
+    parser.add_argument("--data", type=Path, required=True, help="what the model was trained on")
+    parser.add_argument("--precision", choices=("int8", "bf16"), default="int8")
+    add_cache(parser)
+    given = parser.parse_args(arguments)
+    model = evaluate.find_artifact(given.model, given.models_dir)
+    made = export(model, given.precision, given.data, given.cache)
+    for name in ("accuracy", "accuracy_loss", "ece"):
+        print(f"{name:20} {getattr(made, name):.4f}")
+    print(f"{'test accuracy':20} {made.metrics['test']['accuracy']:.4f}\n{model.directory}")
+
+
 def export(model: Artifact, precision: ExportPrecision, source: Path, cache: Path) -> Export:
     """Put an export at `precision` into the directory of `model`, in place of an earlier one, and its answer
     to the golden sample; a model without one gets it from the validation images.
@@ -46,7 +65,8 @@ def export(model: Artifact, precision: ExportPrecision, source: Path, cache: Pat
     that the model records, RunError without NNCF, EngineUnavailable where this CPU lacks the precision.
     """
     _check_possible(precision)
-    images = data.load(open_source(source), model.manifest.preprocessing, cache)[0]
+    images, rejected = data.load(open_source(source), model.manifest.preprocessing, cache)
+    data.warn_of(rejected)
     sides = _recorded_split(model, images)
     made = _int8(model, images, sides) if precision == "int8" else Made(openvino_graph.build(model))
     measured = _measured(model, precision, made, images, sides)

@@ -1,11 +1,13 @@
-"""The golden sample of a published model: an image, and what every precision answers to it.
+"""`python -m train golden`: the golden sample of a model, an image and what every precision answers to it.
 
 `models.golden` checks it at load.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +22,23 @@ from models.engines.torch_engine import TorchEngine
 from models.images import Pixels
 from models.manifest import Calibration, Export, Golden, Probabilities
 from models.predictor import Predictor, softmax
-from train.evaluate import Answers
+from train.evaluate import Answers, find_artifact
+from train.flags import add_model
 from train.metrics import confidence_and_correct
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Give a model another golden sample."""
+    parser = argparse.ArgumentParser(
+        prog="python -m train golden",
+        description="Give a model an image, and its answers to it as of now, to be checked at each load.",
+    )
+    add_model(parser)
+    parser.add_argument("--image", type=Path, required=True, help="JPEG, PNG or WebP")
+    given = parser.parse_args(arguments)
+    model = find_artifact(given.model, given.models_dir)
+    add(model.directory, given.image.read_bytes())
+    print(model.directory)
 
 
 def add(directory: Path, image: bytes) -> None:

@@ -1,7 +1,9 @@
-"""Somebody's torchvision ResNet-18 state dict -> an artifact the service can load."""
+"""`python -m train import`: somebody's torchvision ResNet-18 state dict -> a model the service can load."""
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,9 +11,35 @@ from models import artifact
 from models.images import Preprocessing
 from models.manifest import ModelSpec, Network, Normalisation
 from train.errors import RunError
-from train.initial import read_state_dict
+from train.flags import add_models_dir
+from train.initial import IMAGENET, read_state_dict
 from train.network import check_fits
 from train.publish import next_version, to_numpy
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Import, and print where the model is."""
+    parser = argparse.ArgumentParser(prog="python -m train import")
+    parser.add_argument("--weights", type=Path, required=True, help="a torchvision ResNet-18 state dict")
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--classes", nargs="+", required=True, help="in the order of the network's outputs")
+    parser.add_argument("--image-size", type=int, required=True)
+    parser.add_argument("--stem", choices=("3x3", "stock"), required=True)
+    parser.add_argument("--resize", choices=("stretch", "crop"), required=True)
+    parser.add_argument("--mean", type=float, nargs=3, default=IMAGENET.mean)
+    parser.add_argument("--std", type=float, nargs=3, default=IMAGENET.std)
+    add_models_dir(parser)
+    given = parser.parse_args(arguments)
+    directory = import_weights(
+        given.weights,
+        given.name,
+        tuple(given.classes),
+        Preprocessing(size=given.image_size, resize=given.resize),
+        given.stem,
+        Normalisation(mean=tuple(given.mean), std=tuple(given.std)),
+        given.models_dir,
+    )
+    print(directory)
 
 
 def import_weights(

@@ -44,9 +44,8 @@ class Initial:
 
     def adapt(self, recipe: Recipe) -> Recipe:
         """The recipe at the size, network, resize and normalisation of the weights."""
-        sized = at_size(recipe, self.size_px)
-        return sized.model_copy(
-            update={"network": self.network, "resize": self.resize, "normalisation": self.normalisation}
+        return at_size(recipe, self.size_px).but(
+            network=self.network, resize=self.resize, normalisation=self.normalisation
         )
 
 

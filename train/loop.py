@@ -19,7 +19,7 @@ from train.distributed import World
 from train.errors import Diverged
 from train.interrupt import Interrupt, Interrupted
 from train.progress import Progress
-from train.recipe import Phase, Recipe
+from train.recipe import Recipe
 from train.splits import Indices, Splits
 from train.state import State
 
@@ -40,7 +40,7 @@ class Setting:
     normalisation: Normalisation
     directory: Path
     world: World
-    precision: torch.dtype
+    dtype: torch.dtype
     save_every_s: float
 
 
@@ -74,22 +74,18 @@ def _train_epoch(
         if batch.phase != phase:
             phase = batch.phase
             model = world.wrap(network.of_phase(state.network, phase))
-        optimiser.scale_lr(state.optimisers, schedule.lr_factor(recipe, batch.progress) * phase.lr_scale)
+        optimiser.scale_lr(state.optimisers, schedule.lr_factor(recipe, batch.progress))
         loss = step(setting, state, model, batch)
         state.step += 1
         state.loss_sum += loss
-        state.flops += _flops(setting, phase)
-        progress.step(state.step, loss, recipe.batch_size)
+        images = min(recipe.batch_size, len(setting.splits.train))
+        state.flops += cost.step_flops(recipe, len(setting.images.classes), phase, images)
+        progress.step(state.step, loss, images)
         leaving = _leaving(setting, interrupt)
         if leaving or saver.due:
             saver.save()
         if leaving:
             raise Interrupted(leaving)
-
-
-def _flops(setting: Setting, phase: Phase) -> float:
-    images = min(setting.recipe.batch_size, len(setting.splits.train))
-    return cost.step_flops(setting.recipe, len(setting.images.classes), phase, images)
 
 
 def _leaving(setting: Setting, interrupt: Interrupt) -> int:
@@ -105,7 +101,7 @@ def step(setting: Setting, state: State, model: nn.Module, batch: batches.Batch)
     device = setting.world.device
     pixels, labels = batch.pixels.to(device), batch.labels.to(device)
     model.train()
-    with torch.autocast(device.type, setting.precision, enabled=setting.precision != torch.float32):
+    with torch.autocast(device.type, setting.dtype, enabled=setting.dtype != torch.float32):
         logits = model(network.normalise(pixels, setting.normalisation))
     loss = nn.functional.cross_entropy(logits.float(), labels, label_smoothing=setting.recipe.label_smoothing)
     torch.autograd.backward(loss)
@@ -160,7 +156,6 @@ def _end_epoch(setting: Setting, state: State, seconds: float, progress: Progres
     }
     state.history.append(epoch)
     state.loss_sum = 0.0
-    state.best_accuracy = max(accuracy, state.best_accuracy)
     if _since_best(state) == 0 and setting.world.first:
         network.save_weights(state.average.network, setting.directory / BEST)
     progress.epoch(epoch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +18,7 @@ from train.errors import RunError
 from train.recipe import Phase, Recipe
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
+_HEAD = "fc."
 
 
 def from_scratch(recipe: Recipe, num_classes: int, sample: Tensor) -> nn.Module:
@@ -32,18 +33,22 @@ def from_scratch(recipe: Recipe, num_classes: int, sample: Tensor) -> nn.Module:
     return network.to(memory_format=torch.channels_last)
 
 
-def from_weights(recipe: Recipe, num_classes: int, weights: Mapping[str, Tensor]) -> nn.Module:
-    """A network with the body of `weights`, and their head where it has as many classes.
+def from_weights(
+    recipe: Recipe, classes: Sequence[str], weights: Mapping[str, Tensor], known: Sequence[str]
+) -> nn.Module:
+    """A network with the body of `weights`, and their head where the classes they tell apart, `known` in the
+    order of its rows, are `classes` in any order. Any other head is new, and so is one of unknown classes.
 
     Raises RunError when the body does not fit the recipe's network.
     """
     torch.manual_seed(recipe.seed)
-    network = networks.build(recipe.network, num_classes)
-    body = dict(weights)
-    if len(body.get("fc.bias", ())) != num_classes:
-        body = {name: value for name, value in body.items() if not name.startswith("fc.")}
+    network = networks.build(recipe.network, len(classes))
+    start = {name: value.float() for name, value in weights.items() if not name.startswith(_HEAD)}
+    if sorted(known) == sorted(classes):
+        rows = [known.index(name) for name in classes]
+        start |= {name: value[rows].float() for name, value in weights.items() if name.startswith(_HEAD)}
     try:
-        missing, unknown = network.load_state_dict({n: v.float() for n, v in body.items()}, strict=False)
+        missing, unknown = network.load_state_dict(start, strict=False)
     except RuntimeError as error:
         raise RunError(f"the weights to start from do not fit {_shape(recipe.network)}") from error
     if unknown or {name.split(".")[0] for name in missing} - {"fc"}:

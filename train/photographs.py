@@ -20,17 +20,19 @@ from pathlib import Path
 
 import numpy as np
 
+from models import artifact
 from models.artifact import Artifact
 from models.catalog import SHIPPED_MODELS
-from train import data, evaluate, initial, run, splits
+from train import data, evaluate, initial, loop, run, splits
 from train.bottles import sampling, textures
 from train.bottles.parameters import LABELS
 from train.bottles.photograph import develop
 from train.data import Images
 from train.distributed import join
 from train.errors import DataError, RunError
+from train.flags import RUNS, add_cache, add_models_dir
 from train.publish import Publication
-from train.recipe import PHOTOGRAPHS, Recipe
+from train.recipe import PHOTOGRAPHS, Recipe, at_lr
 from train.sources import open_source
 
 # What people call the classes. 0 and 1 are not among them: the old service's labels read inverted, so only
@@ -68,10 +70,11 @@ def main(arguments: Sequence[str]) -> None:
             print(words("all photographs", model, _images(model, folder, given.cache)))
         return
     folder = given.output / "photographs"
-    if folder.resolve() in (given.data.resolve(), *given.data.resolve().parents):
+    if any(photograph.path.resolve().is_relative_to(folder.resolve()) for photograph in found):
         raise RunError(
             f"{folder} is where photographs are gathered: keep your own elsewhere, or give --output"
         )
+    run.check_directory(given.output, [(given.output / loop.CHECKPOINT).exists()], given.resume)
     gather(found, folder)
     if not (folder / "unknown").exists():
         count = Counter(photograph.label for photograph in found).most_common()[-1][1]
@@ -94,14 +97,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--measure", action="store_true", help="only measure, on every photograph")
     parser.add_argument("--init", default="bottle", help="the model to start from (default: the shipped one)")
     parser.add_argument("--init-models-dir", type=Path, default=SHIPPED_MODELS)
-    parser.add_argument("--output", type=Path, default=Path("runs/photographs"))
-    parser.add_argument("--models-dir", type=Path, default=Path("runs/models"))
+    parser.add_argument("--output", type=Path, default=RUNS / "photographs")
+    add_models_dir(parser)
     parser.add_argument("--epochs", type=int, default=PHOTOGRAPHS.epochs)
-    parser.add_argument("--lr", type=float, default=PHOTOGRAPHS.peak_lr, help="peak learning rate")
+    parser.add_argument("--lr", type=float, default=PHOTOGRAPHS.peak_lr, help="peak; Muon's is scaled alike")
     parser.add_argument("--per-class", type=int, help="train on this many of each class")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="continue the run in --output")
-    parser.add_argument("--cache", type=Path, default=data.CACHE)
+    add_cache(parser)
     return parser
 
 
@@ -202,7 +205,9 @@ def write_collages(folder: Path, count: int) -> None:
 
 
 def _images(model: Artifact, folder: Path, cache: Path) -> Images:
-    return data.load(open_source(folder), model.manifest.preprocessing, cache)[0]
+    images, rejected = data.load(open_source(folder), model.manifest.preprocessing, cache)
+    data.warn_of(rejected)
+    return images
 
 
 def words(what: str, model: Artifact, images: Images) -> str:
@@ -222,12 +227,15 @@ def _target(model: Artifact) -> float:
     return float(model.manifest.metrics.get("target_precision", 0.98))
 
 
+def _recipe(given: argparse.Namespace) -> Recipe:
+    return at_lr(PHOTOGRAPHS, given.lr).but(epochs=given.epochs, per_class=given.per_class, seed=given.seed)
+
+
 def _fine_tune(model: Artifact, folder: Path, given: argparse.Namespace, command: str) -> None:
     start = initial.load(str(model.directory), given.init_models_dir)
     if model.directory.is_relative_to(SHIPPED_MODELS):  # which saw renders alone: it cannot know a photograph
         start = replace(start, recorded_test=None)
-    changes = {"epochs": given.epochs, "peak_lr": given.lr, "per_class": given.per_class, "seed": given.seed}
-    recipe = Recipe.model_validate(start.adapt(PHOTOGRAPHS).model_dump() | changes)
+    recipe = start.adapt(_recipe(given))
     options = run.Options(command, folder, given.output, given.cache, "skip", given.resume, "auto", 120.0)
     wanted = Publication(model.manifest.name, given.models_dir, _target(model))
     images = _images(model, folder, given.cache)
@@ -235,7 +243,7 @@ def _fine_tune(model: Artifact, folder: Path, given: argparse.Namespace, command
         splits.split(images, recipe.validation_fraction, recipe.test_fraction, recipe.seed).test
     )
     with join() as world:
-        run.train(recipe, start, options, wanted, world)
-    tuned = evaluate.find_artifact(wanted.name, wanted.models_dir)
-    print(words("the test photographs, before", model, test))
-    print(words("the test photographs, after", tuned, test))
+        directory = run.train(recipe, start, options, wanted, world)
+    if directory is not None:
+        print(words("the test photographs, before", model, test))
+        print(words("the test photographs, after", artifact.load(directory), test))

@@ -21,6 +21,7 @@ from train.evaluate import Answers
 from train.state import State
 
 UNCALIBRATED = Calibration()
+CARD, REPORT = "card.md", "report.html"
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Publication:
 def publish(
     setting: loop.Setting, state: State, training: dict[str, Any], wanted: Publication, resumed: bool
 ) -> Path:
-    """Save `models_dir/name/N/` with the next free N and a golden sample, after the report and card of the
-    run; a run that is resumed at its end finds what it published.
+    """Save `models_dir/name/N/` with the next free N, its card and a golden sample, after the run's report;
+    a run that is resumed at its end finds what it published.
 
     Everything is measured on the weights as stored: rounded, saved, loaded again, run in the torch engine
     in fp32. Calibration sees the validation images alone; the test images are looked at once, after it.
@@ -51,8 +52,8 @@ def publish(
     test = evaluate.answer(stored, setting.images.take(setting.splits.test))
     metrics = _metrics(validation, test, calibration) | {"target_precision": wanted.target_precision}
     spec = spec.model_copy(update={"calibration": calibration, "metrics": metrics})
-    directory = wanted.models_dir / spec.name / spec.version
-    report.write(setting.directory, report.Story(spec, state.history, test, directory))
+    page = report.page(report.Story(spec, state.history, test))
+    (setting.directory / REPORT).write_text(page, encoding="utf-8")
     return _save(wanted.models_dir, spec, weights, golden.choose(validation, calibration))
 
 
@@ -117,6 +118,7 @@ def _save(models_dir: Path, spec: ModelSpec, weights: Weights, sample: bytes) ->
     with tempfile.TemporaryDirectory(prefix=f".{spec.version}-", dir=versions) as hidden:
         made = artifact.save(Path(hidden), spec, weights, dtype_for(weights))
         golden.add(made, sample)
+        (made / CARD).write_text(report.card(spec), encoding="utf-8")
         return artifact.move(made, models_dir)
 
 

@@ -1,4 +1,4 @@
-"""What a run looks like: one HTML page that needs no other file, and a model card in Markdown."""
+"""What a run looks like: one HTML page that needs no other file; and the model's card, in Markdown."""
 
 from __future__ import annotations
 
@@ -29,16 +29,24 @@ INK, ACCENT, SECOND, GRID = "#1f2933", "#0b6e99", "#c2571a", "#d9e2ec"
 
 @dataclass(frozen=True)
 class Story:
-    """Everything the report and the card tell; `directory` is where the model was saved."""
+    """Everything the report tells."""
 
     spec: ModelSpec
     history: list[dict[str, Any]]
     test: Answers
-    directory: Path
 
 
-def write(directory: Path, story: Story) -> None:
-    """Write `report.html` and `card.md` into `directory`."""
+def page(story: Story) -> str:
+    """The report, in HTML."""
+    return _render("report.html.j2", _facts(story))
+
+
+def card(spec: ModelSpec) -> str:
+    """The model card, in Markdown."""
+    return _render("card.md.j2", _figures(spec))
+
+
+def _render(template: str, facts: dict[str, Any]) -> str:
     templates = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=select_autoescape(["html.j2"]),
@@ -46,10 +54,16 @@ def write(directory: Path, story: Story) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    facts = _facts(story)
-    for template, target in (("report.html.j2", "report.html"), ("card.md.j2", "card.md")):
-        text = templates.get_template(template).render(facts)
-        (directory / target).write_text(text, encoding="utf-8")
+    return templates.get_template(template).render(facts)
+
+
+def _figures(spec: ModelSpec) -> dict[str, Any]:
+    return {
+        "spec": spec,
+        "test": spec.metrics["test"],
+        "before": spec.metrics["test_before_calibration"],
+        "validation": spec.metrics["validation"],
+    }
 
 
 def _facts(story: Story) -> dict[str, Any]:
@@ -59,11 +73,7 @@ def _facts(story: Story) -> dict[str, Any]:
     answers, labels = probabilities.argmax(axis=1), test.images.labels
     after = metrics.confidence_and_correct(probabilities, labels)
     return {
-        "spec": spec,
-        "directory": story.directory,
-        "test": spec.metrics["test"],
-        "before": spec.metrics["test_before_calibration"],
-        "validation": spec.metrics["validation"],
+        **_figures(spec),
         "history": story.history,
         "curves": _curves(story.history),
         "reliability": _reliability(metrics.confidence_and_correct(raw, labels), after),

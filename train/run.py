@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 from models.images import Preprocessing
 from models.manifest import Normalisation
-from train import batches, checkpoint, data, initial, loop, network, precision, splits
+from train import batches, checkpoint, data, dtype, initial, loop, network, splits
 from train.data import Images, Policy, Rejected
 from train.distributed import World
 from train.errors import DataError, RunError
 from train.initial import Initial
-from train.interrupt import Interrupt, Interrupted
+from train.interrupt import Interrupt
 from train.progress import Progress
-from train.publish import Publication, publish
+from train.publish import REPORT, Publication, publish
 from train.recipe import Recipe
 from train.sources import open_source
 from train.splits import Splits
@@ -56,8 +56,13 @@ def as_typed(arguments: Sequence[str]) -> str:
     return shlex.join(["python", "-m", "train", *told])
 
 
-def train(recipe: Recipe, start: Initial | None, options: Options, wanted: Publication, world: World) -> None:
-    """Train and publish; raises TrainError before the first epoch for whatever can be known before it."""
+def train(
+    recipe: Recipe, start: Initial | None, options: Options, wanted: Publication, world: World
+) -> Path | None:
+    """Train and publish; the new version's directory, in the first process.
+
+    Raises TrainError before the first epoch for whatever can be known before it.
+    """
     source = open_source(options.data)
     preprocessing = Preprocessing(size=recipe.size_px, resize=recipe.resize)
     images, rejected = data.load(source, preprocessing, options.cache, options.bad_files)
@@ -73,32 +78,30 @@ def train(recipe: Recipe, start: Initial | None, options: Options, wanted: Publi
         normalisation,
         options.directory,
         world,
-        precision.choose(options.dtype, recipe, world),
+        dtype.choose(options.dtype, recipe, world),
         options.save_every_s,
     )
     with ExitStack() as held:
         world.from_first(lambda: held.enter_context(checkpoint.sole_owner(options.directory)))
         state = _state(setting, start, options.resume)
-        held.enter_context(_told_how_to_go_on(options.directory / loop.CHECKPOINT))
+        held.enter_context(_told_how_to_go_on())
         _fit(setting, state, start, rejected)
         if world.first:
             record = {"source": source.name, **sides.record(images.digests, recipe.seed)}
             training = {"command": options.command} | _provenance(setting, state, start, record)
             directory = publish(setting, state, training, wanted, options.resume)
-            print(f"{directory}\n{options.directory / 'report.html'}\n{options.directory / 'card.md'}")
+            print(f"{directory}\n{options.directory / REPORT}")
+            return directory
+    return None
 
 
 @contextmanager
-def _told_how_to_go_on(path: Path) -> Iterator[None]:
-    """Who stops the run hears of --resume where there is something to resume: `path` is the checkpoint.
-
-    Interrupted is enough to know: only the first process has the file, and it may not be written yet.
-    """
+def _told_how_to_go_on() -> Iterator[None]:
+    """Who stops the run hears how it is gone on with."""
     try:
         yield
     except KeyboardInterrupt as stop:
-        if isinstance(stop, Interrupted) or path.exists():
-            stop.add_note("--resume continues")
+        stop.add_note("--resume continues")
         raise
 
 
@@ -121,6 +124,8 @@ def _state(setting: loop.Setting, start: Initial | None, resume: bool) -> State:
     state = State.start(setting.recipe, identity, body)
     if resume:
         state.restore(path, world.from_first(lambda: checkpoint.load(path)))
+    elif world.first:
+        state.save(path)  # so that `--resume` goes on from a kill at any moment
     return state
 
 
@@ -142,10 +147,10 @@ def check_alike(plans: list[dict[str, Any]]) -> None:
 
 
 def _network(setting: loop.Setting, start: Initial | None) -> nn.Module:
-    recipe, classes = setting.recipe, len(setting.images.classes)
+    recipe, classes = setting.recipe, setting.images.classes
     if start:
-        return network.from_weights(recipe, classes, start.weights)
-    return network.from_scratch(recipe, classes, _sample(setting))
+        return network.from_weights(recipe, classes, start.weights, start.classes)
+    return network.from_scratch(recipe, len(classes), _sample(setting))
 
 
 def _sample(setting: loop.Setting) -> Tensor:
@@ -162,7 +167,7 @@ def _identity(setting: loop.Setting, start: Initial | None) -> dict[str, Any]:
         "start": start.description if start else "random weights",
         "classes": list(setting.images.classes),
         "splits": setting.splits.record(setting.images.digests, setting.recipe.seed),
-        "dtype": str(setting.precision),
+        "dtype": str(setting.dtype),
         "processes": setting.world.size,
     }
 
@@ -201,7 +206,7 @@ def _provenance(
         "lengths": state.lengths,
         "processes": setting.world.size,
         "device": setting.world.device.type,
-        "dtype": str(setting.precision).removeprefix("torch."),
+        "dtype": str(setting.dtype).removeprefix("torch."),
         "torch": str(torch.__version__),
         "data": record,
         "recipe": recipe.model_dump(mode="json"),

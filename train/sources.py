@@ -1,8 +1,8 @@
 """Where images come from: a folder by class, a zip of one, or torchvision's CIFAR-10 download.
 
 `CLASS/**/image` with or without `train/`, `val/` and `test/` above the classes; `training/`, `valid/` and
-`validation/` are as good, with any capitals. Where there is one of these, other folders beside it are not
-read. What could be read in two ways is refused: two folders for one side, or images in a folder beside them.
+`validation/` are as good, with any capitals. What could be read in two ways is refused: two folders for one
+side, or images in other folders beside them. Links to folders elsewhere are followed.
 """
 
 from __future__ import annotations
@@ -71,13 +71,34 @@ def open_source(path: Path) -> Source:
 
 def _folder(root: Path) -> Source:
     files, folders = [], []
-    for directory, subdirectories, names in os.walk(root):  # does not follow links, so cannot loop
+    entered = {root.resolve()}
+    for directory, subdirectories, names in os.walk(root, followlinks=True, onerror=_raise):
+        subdirectories[:] = [name for name in subdirectories if _enter(Path(directory, name), root, entered)]
         here = Path(directory).relative_to(root)
         files += [(here / name).as_posix() for name in names]
         folders += [(here / name).as_posix() for name in subdirectories]
-    stats = {path: (root / path).lstat() for path in files}
+    stats = {path: _stat(root / path) for path in files}
     fingerprint = _digest(f"{p} {stats[p].st_size} {stats[p].st_mtime_ns}" for p in sorted(files))
     return _by_class(root.name, files, folders, lambda path: (root / path).read_bytes(), fingerprint)
+
+
+def _enter(folder: Path, root: Path, entered: set[Path]) -> bool:
+    """Not through links to what is read anyway, under its own name or from another link: so none can loop."""
+    real = folder.resolve()
+    if folder.is_symlink() and (real.is_relative_to(root.resolve()) or real in entered):
+        return False
+    entered.add(real)
+    return True
+
+
+def _raise(error: OSError) -> None:
+    """A folder that cannot be read is not one without images."""
+    raise error
+
+
+def _stat(file: Path) -> os.stat_result:
+    """Of what a link leads to, unless that is nothing."""
+    return file.stat() if file.exists() else file.lstat()
 
 
 def _zip(path: Path) -> Source:
@@ -143,7 +164,7 @@ def _check_one_reading(name: str, files: list[tuple[str, ...]]) -> None:
         if side and folders.setdefault(side, folder) != folder:
             raise DataError(f"{name}: {folders[side]}/ and {folder}/ are both {side}: leave one of them")
     for folder, *inside in files:
-        if not _side(folder) and len(inside) == 1 and _looks_like_an_image(inside[0]):
+        if not _side(folder) and _looks_like_an_image(inside[-1]):
             sides = " and ".join(f"{found}/" for found in folders.values())
             raise DataError(f"{name}: {sides} would be sides, with {folder}/ as a class beside: rename one")
 
@@ -158,9 +179,11 @@ def _digest(lines: Iterable[str]) -> str:
 
 
 def _wrapper(paths: list[str]) -> str:
-    """The one folder that holds everything, as in most zips; never a class or a side."""
-    tops = {PurePosixPath(path).parts[0] for path in paths}
-    shallowest = min((len(PurePosixPath(path).parts) for path in paths), default=0)
+    """The one folder that holds all images, as in most zips; never a class or a side."""
+    telling = [path for path in paths if _looks_like_an_image(path)] or paths
+    foldered = [parts for path in telling if len(parts := PurePosixPath(path).parts) > 1]
+    tops = {parts[0] for parts in foldered}
+    shallowest = min(map(len, foldered), default=0)
     alone = len(tops) == 1 and shallowest > 2 and not _side(next(iter(tops)))
     return f"{next(iter(tops))}/" if alone else ""
 

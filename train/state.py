@@ -30,7 +30,6 @@ class State:
     optimisers: list[torch.optim.Optimizer]
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
-    best_accuracy: float = -1.0
     loss_sum: float = 0.0
     seconds: float = 0.0
     flops: float = 0.0
@@ -86,4 +85,4 @@ def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
         yield f"{name} was {before!r}, now {now!r}"
 
 
-_PLAIN = ("identity", "step", "history", "best_accuracy", "loss_sum", "seconds", "flops", "lengths")
+_PLAIN = ("identity", "step", "history", "loss_sum", "seconds", "flops", "lengths")

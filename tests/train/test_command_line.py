@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from models import artifact, catalog, resnet18
 from tests.train.conftest import FolderMaker
@@ -17,7 +18,7 @@ from train.__main__ import main
 from train.cost import step_flops
 from train.network import Average
 from train.progress import Progress
-from train.recipe import RECIPES, at_size
+from train.recipe import RECIPES, at_lr, at_size
 
 
 class Workbench:
@@ -71,7 +72,7 @@ def test_the_record_has_the_command_as_typed_without_private_folders(
     assert command == f"python -m train --data {data.name} --name colours {flags}"
 
 
-def test_evaluate_reproduces_every_figure_of_the_card(
+def test_evaluate_reproduces_the_test_figures_of_the_card(
     trained: tuple[Workbench, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     bench, data = trained
@@ -268,6 +269,98 @@ def test_a_resumed_run_must_have_the_same_recipe_or_hears_what_differs(
     assert error == f"error: {drawn.run_dir} holds another run: recipe.peak_lr was 0.1, now 0.3"
 
 
+def test_a_run_killed_before_its_first_step_can_be_resumed(
+    bench: Workbench, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("train.loop.run", die)
+    with pytest.raises(MemoryError):
+        bench.train(folder)
+    monkeypatch.undo()
+    assert bench.train(folder, "--resume") == 0
+
+
+def test_two_trainings_do_not_share_a_directory(
+    bench: Workbench, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with checkpoint.sole_owner(bench.run_dir):
+        assert bench.train(folder) == 1
+    assert "another training is writing here" in capsys.readouterr().err
+
+
+def test_a_learning_rate_is_given_to_muon_too(trained: tuple[Workbench, Path], tmp_path: Path) -> None:
+    bench, (_, data) = Workbench(tmp_path), trained
+    recipe = at_lr(RECIPES["cifar10"], 0.01)
+    assert bench.train(data, "cifar10", "--epochs", "1", "--lr", "0.01") == 0
+    recorded = artifact.load_manifest(bench.models / "colours" / "1").training["recipe"]
+    assert recorded["peak_lr"] == recipe.peak_lr == 0.01
+    assert recorded["muon_lr"] == recipe.muon_lr == pytest.approx(RECIPES["cifar10"].muon_lr / 10)
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (("--seed", "-1"), "seed: Input should be greater than or equal to 0"),
+        (("--batch-size", "1"), "batch_size: Input should be greater than or equal to 2"),
+        (("--epochs", "0"), "epochs: Input should be greater than or equal to 1"),
+    ],
+)
+def test_a_number_that_no_recipe_has_is_one_line(
+    flags: tuple[str, str], complaint: str, bench: Workbench, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench.train(folder, *flags) == 1
+    assert capsys.readouterr().err == f"error: {complaint}\n"
+
+
+@pytest.mark.parametrize("share", ["98", "0", "1", "most"])
+def test_a_precision_to_aim_at_is_a_share(
+    share: str, bench: Workbench, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        bench.train(folder, "--target-precision", share)
+    assert "--target-precision" in capsys.readouterr().err
+
+
+def test_what_is_skipped_is_named_and_the_policy_fail_stops_at_it(
+    bench: Workbench, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = Path(shutil.copytree(folder, tmp_path / "images"))
+    (images / "red" / "broken.png").write_bytes(b"no image")
+    assert bench.train(images, "--bad-files", "fail") == 1
+    assert "1 files cannot be used, the first red/broken.png: " in capsys.readouterr().err
+    assert bench.train(images) == 0
+    told = capsys.readouterr().err
+    assert "skipped red/broken.png: " in told
+    assert (
+        bench.run("evaluate", "--model", "colours", "--data", str(images), *bench.where("--models-dir")) == 0
+    )
+    assert "skipped red/broken.png: " in capsys.readouterr().err
+
+
+def test_a_run_tells_its_steps_and_epochs_to_people_and_to_tensorboard(
+    bench: Workbench, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("train.progress.LINE_EVERY_S", 0.0)
+    assert bench.train(folder, "scratch", "--batch-size", "512") == 0
+    told = capsys.readouterr().err
+    assert re.search(r"step 2/2  loss \d+\.\d{3}  \d+ images/s  \d:\d\d:\d\d left", told)
+    assert re.search(r"epoch 2: train loss \S+, val loss \S+, val accuracy \S+%, \d:\d\d:\d\d so far", told)
+    events = EventAccumulator(str(bench.run_dir / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == [1, 2]
+    assert [event.step for event in events.Scalars("epoch/val_accuracy")] == [1, 2]
+
+
+def test_a_step_of_fewer_images_than_a_batch_counts_those_it_had(
+    bench: Workbench, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    monkeypatch.setattr(Progress, "step", lambda _, __, ___, images: counted.append(images))
+    assert bench.train(folder, "scratch", "--batch-size", "512") == 0
+    assert counted == [18, 18]
+
+
 def test_there_must_be_a_run_to_resume(
     bench: Workbench, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -332,19 +425,6 @@ def test_a_signal_saves_the_step_and_ctrl_c_pressed_twice_leaves_at_once(
     assert bench.train(folder, "--resume") == 0
 
 
-def test_who_stops_before_there_is_a_checkpoint_hears_of_no_resume(
-    bench: Workbench, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def leave_at_once(self: Progress, step: int, loss: float, images: int) -> None:  # noqa: ARG001
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(Progress, "step", leave_at_once)
-    assert bench.train(folder, "scratch") == 130
-    assert not (bench.run_dir / "checkpoint.pt").exists()
-    assert capsys.readouterr().err.splitlines()[-1] == "stopped"
-
-
 @pytest.mark.parametrize("command", ["evaluate", "export"])
 def test_who_stops_what_cannot_be_resumed_hears_of_no_resume(
     trained: tuple[Workbench, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
@@ -400,7 +480,7 @@ def test_a_version_is_seen_whole_or_not_at_all(
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    last = {golden: "add", artifact: "move", report: "write"}[owner]
+    last = {golden: "add", artifact: "move", report: "page"}[owner]
     with monkeypatch.context() as patch:
         patch.setattr(owner, last, die)
         assert bench.train(data, "--resume") == 130
@@ -409,6 +489,7 @@ def test_a_version_is_seen_whole_or_not_at_all(
     assert catalog.find(bench.models) == {"colours": ("1",)}
     assert artifact.load_manifest(bench.models / "colours" / "1").golden is not None
     assert [path.name for path in (bench.models / "colours").iterdir()] == ["1"]
+    assert "# colours, version 1" in (bench.models / "colours" / "1" / "card.md").read_text()
 
 
 def test_a_finished_run_that_is_resumed_finds_what_it_published(

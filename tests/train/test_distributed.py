@@ -65,7 +65,7 @@ def test_too_few_images_for_the_processes_are_refused_before_the_first_step(
     folder: Path, tmp_path: Path
 ) -> None:
     options = run.Options("", folder, tmp_path / "run", tmp_path / "cache", "skip", False, "auto", 0)
-    recipe = at_size(RECIPES["scratch"], 8).model_copy(update={"batch_size": 8})
+    recipe = at_size(RECIPES["scratch"], 8).but(batch_size=8)
     wanted = Publication("colours", tmp_path / "models", 0.9)
     with pytest.raises(DataError, match="8 images a step are too few for 5 processes"):
         run.train(recipe, None, options, wanted, World(0, 5, torch.device("cpu")))

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from models import resnet18
-from models.manifest import Normalisation
+from models.manifest import Network, Normalisation
 from train import batches, checkpoint, loop, network
 from train.data import Images
 from train.distributed import World
@@ -22,8 +22,8 @@ from train.splits import Splits
 from train.state import State
 
 FROZEN = Phase(from_fraction=0, crop_px=8, frozen_body=True)
-RECIPE = at_size(FINETUNE, 8).model_copy(
-    update={"stem": "stock", "epochs": 1, "batch_size": 8, "phases": (Phase(from_fraction=0, crop_px=8),)}
+RECIPE = at_size(FINETUNE, 8).but(
+    network=Network(stem="stock"), epochs=1, batch_size=8, phases=(Phase(from_fraction=0, crop_px=8),)
 )
 
 
@@ -37,7 +37,7 @@ def a_setting(
     images = Images(("a", "b"), pixels, np.arange(count) % 2, nothing, nothing, (None,) * count)
     none = np.arange(0)
     sides = Splits(np.arange(train), np.arange(train, count), none, none)
-    recipe = RECIPE.model_copy(update={"phases": (FROZEN,)}) if frozen else RECIPE
+    recipe = RECIPE.but(phases=(FROZEN,)) if frozen else RECIPE
     normalisation = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.3, 0.3, 0.3))
     world = world or World(0, 1, torch.device("cpu"))
     return loop.Setting(recipe, images, sides, normalisation, directory, world, torch.float32, 60)
@@ -76,7 +76,7 @@ def test_of_epochs_that_are_right_equally_often_the_one_of_least_loss_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setting = a_setting(tmp_path)
-    setting = replace(setting, recipe=setting.recipe.model_copy(update={"epochs": 4}))
+    setting = replace(setting, recipe=setting.recipe.but(epochs=4))
     labels = torch.from_numpy(setting.images.labels[setting.splits.val])
     certainties, heads = iter([1.0, 3.0, 2.0, 3.0]), []
 

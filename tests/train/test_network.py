@@ -67,25 +67,36 @@ def test_a_frozen_body_keeps_its_weights_and_its_statistics(fresh: nn.Module) ->
 
 def test_a_new_head_goes_on_the_old_body() -> None:
     old = resnet18.build(10, "3x3").state_dict()
-    started = network.from_weights(CIFAR10, 4, old).state_dict()
+    started = network.from_weights(CIFAR10, "abcd", old, "0123456789").state_dict()
     assert started["fc.bias"].shape == (4,)
     assert torch.equal(started["layer4.1.conv2.weight"], old["layer4.1.conv2.weight"])
 
 
-def test_a_head_for_as_many_classes_is_kept() -> None:
-    old = resnet18.build(10, "3x3").state_dict()
-    assert torch.equal(network.from_weights(CIFAR10, 10, old).state_dict()["fc.weight"], old["fc.weight"])
+@pytest.mark.parametrize("known", ["abc", "cab"])
+def test_a_head_for_the_same_classes_is_kept_whatever_their_order(known: str) -> None:
+    old = resnet18.build(3, "3x3").state_dict()
+    started = network.from_weights(CIFAR10, "abc", old, known).state_dict()
+    for name in ("fc.weight", "fc.bias"):
+        for row, label in enumerate("abc"):
+            assert torch.equal(started[name][row], old[name][known.index(label)])
+
+
+@pytest.mark.parametrize("known", ["abd", ""])
+def test_a_head_for_other_classes_or_unknown_ones_is_not_kept(known: str) -> None:
+    old = resnet18.build(3, "3x3").state_dict()
+    started = network.from_weights(CIFAR10, "abc", old, known).state_dict()
+    assert not torch.equal(started["fc.weight"], old["fc.weight"])
 
 
 def test_weights_of_the_other_stem_are_refused() -> None:
     with pytest.raises(RunError, match="do not fit the 3x3 stem"):
-        network.from_weights(CIFAR10, 10, resnet18.build(10, "stock").state_dict())
+        network.from_weights(CIFAR10, "ab", resnet18.build(10, "stock").state_dict(), "")
 
 
 @pytest.mark.parametrize("broken", [{}, {"body.weight": torch.zeros(1)}])
 def test_weights_of_another_network_are_refused(broken: dict[str, torch.Tensor]) -> None:
     with pytest.raises(RunError, match="not those of a torchvision ResNet-18"):
-        network.from_weights(CIFAR10, 10, broken)
+        network.from_weights(CIFAR10, "ab", broken, "")
 
 
 def test_the_average_follows_the_weights_and_forgets_slowly(fresh: nn.Module) -> None:

@@ -182,6 +182,38 @@ def test_photographs_of_one_state_alone_are_refused(
     assert capsys.readouterr().err == "error: no photograph is of the class closed\n"
 
 
+def test_photographs_that_a_csv_lists_are_not_gathered_over_themselves(
+    tmp_path: Path, models_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(tmp_path / "run" / "photographs", {"open": "open", "closed": "closed"}, count=1)
+    listing = tmp_path / "run" / "labels.csv"
+    listing.write_text("Image Name,Status\nphotographs/open/00.png,open\nphotographs/closed/00.png,closed\n")
+    assert run(tmp_path, models_dir, listing) == 1
+    assert "keep your own elsewhere" in capsys.readouterr().err
+    assert len(list(tmp_path.rglob("*.png"))) == 2
+
+
+def test_what_a_run_has_gathered_stays_when_another_is_refused(
+    tmp_path: Path, models_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"")
+    write_folder(tmp_path / "run" / "photographs" / "train", {"open": "open"}, count=1)
+    write_folder(tmp_path / "mine", {"open": "open", "closed": "closed"}, count=1)
+    assert run(tmp_path, models_dir, tmp_path / "mine") == 1
+    assert "holds a run: --resume continues it" in capsys.readouterr().err
+    assert (tmp_path / "run" / "photographs" / "train" / "open" / "00.png").exists()
+
+
+def test_photographs_that_cannot_be_read_are_named(
+    tmp_path: Path, models_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(tmp_path / "mine", {"open": "open", "closed": "closed"}, count=1)
+    (tmp_path / "mine" / "open" / "01.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    assert run(tmp_path, models_dir, tmp_path / "mine", "--measure") == 0
+    assert re.search(r"skipped open/01-\w+.heic: ", capsys.readouterr().err)
+
+
 def test_photographs_are_not_gathered_over_themselves(
     tmp_path: Path, models_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

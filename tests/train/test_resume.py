@@ -30,8 +30,8 @@ def uninterrupted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     return outcome(root / "run")
 
 
-# Two steps an epoch, each saved; then best.pt (the third file written) and the checkpoint after validation.
-@pytest.mark.parametrize("moment", ["step:3", "save:3", "best:1", "save:6"])
+# Saved: the start, two steps an epoch; then best.pt (the fourth file) and, once validated, the checkpoint.
+@pytest.mark.parametrize("moment", ["step:1", "step:3", "save:2", "save:4", "best:1", "save:7"])
 def test_a_run_killed_and_resumed_ends_in_the_very_same_state(
     moment: str, folder: Path, tmp_path: Path, uninterrupted: dict[str, Any]
 ) -> None:

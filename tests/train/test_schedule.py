@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from train.recipe import CIFAR10, RECIPES, STEPS, Phase, Recipe, at_size
 from train.schedule import lr_factor, phase_at
@@ -28,10 +29,14 @@ def test_the_rate_is_always_positive_and_never_above_its_peak(progress: float) -
 
 
 def test_a_phase_lasts_until_the_next_begins() -> None:
-    recipe = CIFAR10.model_copy(
-        update={"phases": (Phase(from_fraction=0, crop_px=16), Phase(from_fraction=0.5, crop_px=24))}
-    )
+    recipe = CIFAR10.but(phases=(Phase(from_fraction=0, crop_px=16), Phase(from_fraction=0.5, crop_px=24)))
     assert [phase_at(recipe, at).crop_px for at in (0, 0.49, 0.5, 0.99)] == [16, 16, 24, 24]
+
+
+@pytest.mark.parametrize("mistake", [{"ema_deacy": 0.9}, {"epochs": -3}, {"weight_decay": 1e-4}])
+def test_a_change_that_no_recipe_can_have_is_refused(mistake: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        CIFAR10.but(**mistake)
 
 
 def test_a_recipe_at_another_size_scales_every_length_in_pixels() -> None:

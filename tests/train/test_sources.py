@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,6 +101,52 @@ def test_what_file_managers_leave_behind_is_not_seen(folder: Path, tmp_path: Pat
     for name in (".DS_Store", "red/.DS_Store", "red/Thumbs.db"):
         (root / name).write_bytes(b"x")
     assert open_source(root).items == open_source(folder).items
+
+
+@pytest.mark.parametrize("name", ["Train", "test"])
+def test_a_class_beside_a_side_is_refused_however_deep_its_images_lie(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    for label, colour in ((name, "red"), ("blue", "blue")):
+        shutil.copytree(folder / colour, tmp_path / "vehicles" / label / "2019")
+    with pytest.raises(DataError, match=f"{name}/ would be sides, with blue/ as a class beside"):
+        open_source(tmp_path / "vehicles")
+
+
+@pytest.mark.parametrize("note", ["README.txt", "pictures/README.txt"])
+def test_a_note_beside_the_images_of_a_zip_changes_nothing(
+    note: str, sided_folder: Path, tmp_path: Path
+) -> None:
+    path = zipped(sided_folder, tmp_path / "a.zip", "pictures/")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(note, "what these are")
+    assert open_source(path).classes == ("blue", "green", "red")
+    assert {item.side for item in open_source(path).items} == {"train", "val", "test"}
+
+
+def test_a_folder_elsewhere_may_be_linked_to(make_folder: FolderMaker, tmp_path: Path) -> None:
+    train, test = make_folder(4), make_folder(2)
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "train").symlink_to(train)
+    (tmp_path / "linked" / "test").symlink_to(test)
+    (test / "red" / "back").symlink_to(tmp_path / "linked")
+    sides = [item.side for item in open_source(tmp_path / "linked").items]
+    assert (sides.count("train"), sides.count("test")) == (12, 6)
+
+
+def test_a_folder_that_cannot_be_read_is_an_error_and_not_an_empty_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if Path(path).name == "red":
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(PermissionError):
+        open_source(folder)
 
 
 def test_a_link_to_a_parent_does_not_loop(folder: Path, tmp_path: Path) -> None:

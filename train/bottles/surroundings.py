@@ -1,4 +1,4 @@
-"""The light of a scene as an environment map, painted: pure NumPy. Linear RGB, float32 (64, 128, 3)."""
+"""The light of a scene as an environment map, painted: pure NumPy. Linear RGB, float32 (96, 192, 3)."""
 
 from __future__ import annotations
 

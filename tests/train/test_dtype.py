@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from models.engines import processor
-from train import precision
+from models.manifest import Network
+from train import dtype
 from train.distributed import World
 from train.errors import RunError
 from train.recipe import RECIPES, Recipe, at_size
@@ -21,12 +22,12 @@ def _instructions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def stock_at(size_px: int) -> Recipe:
     recipe = at_size(RECIPES["scratch"], size_px)
-    return recipe.model_copy(update={"network": recipe.network.model_copy(update={"stem": "stock"})})
+    return recipe.but(network=Network(stem="stock"))
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_every_recipe_at_its_own_size_is_trained_in_bfloat16(name: str) -> None:
-    assert precision.choose("auto", RECIPES[name], CPU) == torch.bfloat16
+    assert dtype.choose("auto", RECIPES[name], CPU) == torch.bfloat16
 
 
 @pytest.mark.parametrize(
@@ -40,22 +41,22 @@ def test_every_recipe_at_its_own_size_is_trained_in_bfloat16(name: str) -> None:
     ],
 )
 def test_a_stride_over_a_single_pixel_is_found(recipe: Recipe, expected: bool) -> None:
-    assert precision.strides_over_one_pixel(recipe) == expected
+    assert dtype.strides_over_one_pixel(recipe) == expected
 
 
 def test_a_processor_on_which_bfloat16_is_slower_trains_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processor, "bfloat16_is_slow", lambda: True)
-    assert precision.choose("auto", RECIPES["cifar10"], CPU) == torch.float32
-    assert precision.choose("bfloat16", RECIPES["cifar10"], CPU) == torch.bfloat16
-    assert precision.choose("auto", RECIPES["cifar10"], GPU) == torch.bfloat16
+    assert dtype.choose("auto", RECIPES["cifar10"], CPU) == torch.float32
+    assert dtype.choose("bfloat16", RECIPES["cifar10"], CPU) == torch.bfloat16
+    assert dtype.choose("auto", RECIPES["cifar10"], GPU) == torch.bfloat16
 
 
 def test_a_size_at_which_bfloat16_is_wrong_is_trained_in_float32() -> None:
-    assert precision.choose("auto", stock_at(16), CPU) == torch.float32
-    assert precision.choose("float32", stock_at(16), CPU) == torch.float32
+    assert dtype.choose("auto", stock_at(16), CPU) == torch.float32
+    assert dtype.choose("float32", stock_at(16), CPU) == torch.float32
     with pytest.raises(RunError, match="bfloat16 gives wrong gradients"):
-        precision.choose("bfloat16", stock_at(16), CPU)
-    assert precision.choose("auto", stock_at(16), GPU) == torch.bfloat16
+        dtype.choose("bfloat16", stock_at(16), CPU)
+    assert dtype.choose("auto", stock_at(16), GPU) == torch.bfloat16
 
 
 def test_the_gradient_of_a_stride_over_a_single_pixel_is_right_in_float32() -> None:
