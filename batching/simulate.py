@@ -9,7 +9,6 @@ from heapq import heappop, heappush
 from itertools import cycle
 from math import exp, inf, log
 from random import Random
-from typing import Protocol
 
 from batching.lane import Lane
 from batching.latency import LatencyModel
@@ -81,23 +80,8 @@ class Costs:
     refusal: float = 0.0
 
 
-class Replica(Protocol):
-    """One server: a line and a device."""
-
-    wake_at: float  # when it next has something to do by itself; infinite if never
-
-    def offer(self, now: float) -> None:
-        """A request arrives."""
-
-    def wake(self, now: float) -> None:
-        """The clock has reached ``wake_at``."""
-
-    def load(self) -> int:
-        """Requests waiting and running."""
-
-
-class PolicyReplica:
-    """Our own server: `DeviceSchedule` driven as `Device` and `Batcher` drive it.
+class Replica:
+    """One server: `DeviceSchedule` driven as `Device` and `Batcher` drive it.
 
     With several lines, each request comes to the next of them in turn, as if to several processes that share
     the device and know of one another.
@@ -112,7 +96,7 @@ class PolicyReplica:
         forecast: Forecast,
         lines: int = 1,
     ) -> None:
-        self.wake_at = inf
+        self.wake_at = inf  # when it next has something to do by itself
         self._forecast = forecast
         self._costs = costs
         self._batch_seconds = batch_seconds
@@ -126,6 +110,7 @@ class PolicyReplica:
         self._done_by = inf  # the running batch, however much the loop takes from it
 
     def offer(self, now: float) -> None:
+        """A request arrives."""
         lane, forecast = next(self._turn), self._forecast
         line = lane.line
         forecast.expired += len(line.expire(now))
@@ -139,6 +124,7 @@ class PolicyReplica:
             self._start(now)
 
     def wake(self, now: float) -> None:
+        """The clock has reached ``wake_at``."""
         self._schedule.finish(now)
         out = now + self._costs.outside
         self._forecast.latencies.extend([out - ticket.offered for ticket in self._batch])
@@ -147,6 +133,7 @@ class PolicyReplica:
         self._start(now)
 
     def load(self) -> int:
+        """Requests waiting and running."""
         return sum(len(lane.line) for lane in self._lanes) + len(self._batch)
 
     def _start(self, now: float) -> None:
@@ -184,19 +171,15 @@ def simulate(
     """
     truth = batch_seconds or drawn_from(latency, seed)
     forecast = Forecast(policy.latency_target_seconds)
-    servers = [PolicyReplica(policy, latency, truth, costs, forecast, lines) for _ in range(replicas)]
-    return run(arrivals, servers, forecast, routing, seed)
+    servers = [Replica(policy, latency, truth, costs, forecast, lines) for _ in range(replicas)]
+    _run(arrivals, servers, forecast, _router(routing, servers, seed))
+    return forecast
 
 
-def run(
-    arrivals: Iterable[float],
-    servers: Sequence[Replica],
-    forecast: Forecast,
-    routing: Routing = Routing.RANDOM,
-    seed: int = 0,
-) -> Forecast:
+def _run(
+    arrivals: Iterable[float], servers: Sequence[Replica], forecast: Forecast, route: Callable[[], int]
+) -> None:
     """The simulated clock: offer each arrival to a server, wake servers in between and until all is done."""
-    route = _router(routing, servers, seed)
     wakes: list[tuple[float, int]] = []
 
     def wake_until(now: float) -> None:
@@ -220,7 +203,6 @@ def run(
             heappush(wakes, (server.wake_at, index))
     forecast.seconds = now
     wake_until(inf)
-    return forecast
 
 
 def _router(routing: Routing, servers: Sequence[Replica], seed: int) -> Callable[[], int]:
