@@ -32,7 +32,6 @@ class Forecast:
     completion."""
 
     target_seconds: float
-    seconds: float = 0.0
     offered: int = 0
     refused: int = 0
     expired: int = 0
@@ -46,25 +45,8 @@ class Forecast:
 
     @property
     def on_time(self) -> int:
+        """Answers within the target."""
         return sum(latency <= self.target_seconds for latency in self.latencies)
-
-    @property
-    def goodput(self) -> float:
-        """Answers within the target per second."""
-        return self.on_time / self.seconds
-
-    @property
-    def batches(self) -> int:
-        return len(self.batch_sizes)
-
-    @property
-    def mean_batch(self) -> float:
-        return self.answered / self.batches if self.batches else 0.0
-
-    def latency_percentile(self, percent: float) -> float:
-        """Of the answers given; 0 if there are none."""
-        ordered = sorted(self.latencies)
-        return ordered[int(percent / 100 * (len(ordered) - 1))] if ordered else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +173,6 @@ def _run(
                 if server.wake_at < inf:
                     heappush(wakes, (server.wake_at, index))
 
-    now = 0.0
     for now in arrivals:
         wake_until(now)
         forecast.offered += 1
@@ -201,7 +182,6 @@ def _run(
         server.offer(now)
         if server.wake_at != planned:
             heappush(wakes, (server.wake_at, index))
-    forecast.seconds = now
     wake_until(inf)
 
 

@@ -91,8 +91,7 @@ def forecast(bench: Bench, model: Described, repeat: Repeat, outside_seconds: fl
     outside_seconds: what an answer takes outside the line and its batch, as measured in calm.
     """
     times = (bench.loaded(repeat.rows).scheduled - bench.calm_seconds).tolist()
-    asked = plan.question(model, lambda _: times, outside_seconds=outside_seconds)
-    expected = plan.forecast(asked, len(times) / bench.seconds)
+    expected = plan.forecast(plan.question(model, outside_seconds=outside_seconds), times)
     return plan.figures(expected, bench.seconds, bench.target_seconds)
 
 

@@ -198,7 +198,7 @@ class Overload:
             say(f"probe: of {rate:.4g}/s {summary['goodput_share']:.1%} answered in time")
             return summary
 
-        return capacity.search(probe, 0.5 * plan.capacity(plan.question(model, lambda _: [])))
+        return capacity.search(probe, 0.5 * plan.capacity(plan.question(model)))
 
     def _levels(self, bench: Bench, outside_seconds: float | None) -> Iterator[Figures]:
         for level in self.options.levels:

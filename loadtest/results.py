@@ -20,7 +20,7 @@ from loadtest.errors import BadObjectives
 from loadtest.measured import Measured
 from loadtest.measuring import Repeat
 from loadtest.scenarios import Scenario
-from loadtest.schedules import Arrivals, Phase, of_phases
+from loadtest.schedules import Arrivals, Phase, drawn
 from loadtest.scrape import Watched
 from loadtest.verdict import Objective, compare
 
@@ -92,11 +92,10 @@ def _forecast(run: Run) -> list[analysis.Summary]:
     one_image = run.scenario.traffic in {traffic.native, traffic.flask, traffic.classificar}
     if not one_image or run.scenario.stops_the_server:
         return []
-    forecasts = []
+    asked, forecasts = plan.question(run.model), []
     for index, phase in enumerate(run.phases):
-        times = of_phases([phase], run.arrivals, seed=index).tolist()
-        asked = plan.question(run.model, lambda _, times=times: times)  # type: ignore[misc]
-        expected = plan.forecast(asked, phase.rate)
+        times = drawn(run.arrivals, phase.rate, phase.seconds, seed=index).tolist()
+        expected = plan.forecast(asked, times)
         forecasts.append(plan.figures(expected, phase.seconds, run.target_seconds))
     return forecasts
 

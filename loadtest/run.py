@@ -137,8 +137,7 @@ def _repeat(scenario: Scenario, served: Served, model: str, load: Load, target_s
 
 def default_rate(scenario: Scenario, model: Described) -> float:
     """The scenario's share of what one server is expected to hold, by its learnt curve and its HTTP."""
-    asked = plan.question(model, lambda _: [])
-    images = 1 / (1 / plan.capacity(asked) + HTTP_SECONDS)
+    images = 1 / (1 / plan.capacity(plan.question(model)) + HTTP_SECONDS)
     return float(f"{max(1.0, scenario.load * images):.2g}")
 
 

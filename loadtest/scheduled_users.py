@@ -38,7 +38,8 @@ def positive(text: str) -> float:
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def _add_options(parser: LocustArgumentParser) -> None:
     parser.add_argument("--rate", type=positive, default=10.0, help="requests/s of each Scheduled... user")
-    parser.add_argument("--arrivals", choices=list(map(str, Arrivals)), default="poisson", help="their gaps")
+    gaps = [str(Arrivals.POISSON), str(Arrivals.UNIFORM)]  # Locust asks for one gap at a time: no bursts
+    parser.add_argument("--arrivals", choices=gaps, default="poisson", help="their gaps")
 
 
 class ScheduledUser(ImageUser):

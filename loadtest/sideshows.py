@@ -93,7 +93,7 @@ def tight(bench: Bench, level: float, without: Figures, repeats: int) -> Figures
 
 def flood(bench: Bench, target: Target, flooded: Described, repeats: int) -> Figures:
     """One model quiet, alone and then while another is sent three times what it holds."""
-    asked = plan.question(flooded, lambda _: [])
+    asked = plan.question(flooded)
     rate = FLOOD_FACTOR * plan.capacity(asked)
     others = traffic.native(replace(target, model=flooded.name))
     quiet_rate = QUIET_SHARE * bench.capacity
