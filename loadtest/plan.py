@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,9 @@ from loadtest import page
 from loadtest.analysis import Summary, percentile_ms
 from loadtest.charts import Axis, Series, line_chart, number
 from loadtest.described import Described, describe
-from loadtest.errors import BadArrivals
+from loadtest.errors import BadArrivals, BadOptions
 from loadtest.page import Figure
-from loadtest.schedules import Arrivals, drawn
+from loadtest.schedules import Arrivals, drawn, positive
 
 ON_TIME_SHARE = 0.99  # of all requests, for a number of replicas to be enough
 # What a service says nothing of, as it was measured on two cores.
@@ -93,18 +95,36 @@ def forecast(asked: Question, times: Sequence[float], replicas: int = 1) -> Fore
 def plan(asked: Question, rate: float, times: Sequence[float], seconds: float) -> Planned:
     """One replica, and the fewest that serve `ON_TIME_SHARE` within the target.
 
-    The load: requests at ``times``, about ``rate`` of them in each of so many ``seconds``.
+    The load: requests at ``times``, about ``rate`` a second for so many ``seconds``.
     """
+
+    @cache
+    def by(replicas: int) -> Forecast:
+        return forecast(asked, times, replicas)
+
+    def enough(replicas: int) -> bool:
+        return by(replicas).on_time >= ON_TIME_SHARE * len(times)
+
+    def summary(replicas: int) -> Summary:
+        return figures(by(replicas), seconds, target)
+
     target = asked.policy.latency_target_seconds
-    one = figures(forecast(asked, times), seconds, target)
-    low, high = asked.replicas
-    replicas = max(low, math.ceil(rate / max(capacity(asked), 1e-9)))
-    while replicas <= high:
-        enough = forecast(asked, times, replicas)
-        if enough.on_time >= ON_TIME_SHARE * enough.offered:
-            return Planned(rate, one, replicas, figures(enough, seconds, target))
-        replicas += max(1, replicas // 20)
-    return Planned(rate, one, None, None)
+    most_on_time = capacity(asked) * (seconds + target)  # of one: the last who come may wait
+    least, most = asked.replicas
+    replicas = fewest(enough, max(least, math.ceil(ON_TIME_SHARE * len(times) / most_on_time)), most)
+    return Planned(rate, summary(1), replicas, summary(replicas) if replicas else None)
+
+
+def fewest(enough: Callable[[int], bool], least: int, most: int) -> int | None:
+    """The first number from ``least`` to ``most`` that is enough, if more always are; None if none is."""
+    if least > most:
+        return None
+    too_few, tried = least - 1, least
+    while not enough(tried):
+        if tried == most:
+            return None
+        too_few, tried = tried, min(tried + max(1, tried // 20), most)
+    return too_few + 1 + bisect_left(range(too_few + 1, tried), True, key=enough)
 
 
 def capacity(asked: Question) -> float:
@@ -132,7 +152,7 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
         help=f"{', '.join(Arrivals)}, or a file of ascending seconds",
     )
     parser.add_argument("--routing", type=Routing, choices=list(Routing), default=Routing.RANDOM)
-    parser.add_argument("--seconds", type=float, default=30, help="of simulated load at each rate")
+    parser.add_argument("--seconds", type=positive, default=30, help="of simulated load at each rate")
     parser.add_argument("--html", type=Path, default=Path("plan.html"), help="where the charts go")
     parser.set_defaults(run=_run)
 
@@ -147,9 +167,11 @@ def between(text: str) -> tuple[int, int]:
 
 
 def rates_between(low: float, high: float, points: int) -> list[float]:
-    """Equal factors apart, to two digits."""
+    """Equal factors apart, to two digits; raises BadOptions."""
     if low == high:
         return [low]
+    if points < 2:
+        raise BadOptions(f"--points {points}: a range of rates has two ends")
     values = [low * (high / low) ** (index / (points - 1)) for index in range(points)]
     return sorted({float(f"{value:.2g}") for value in values[1:-1]} | {low, high})
 
@@ -160,7 +182,7 @@ def recorded(path: Path) -> list[float]:
         times = [float(line) for line in path.read_text().split()]
     except (OSError, ValueError) as error:
         raise BadArrivals(f"{path}: {error}") from error
-    if len(times) < 2 or times != sorted(times) or times[0] < 0:
+    if len(times) < 2 or times != sorted(times) or not 0 <= times[0] <= times[-1] < math.inf or not times[-1]:
         raise BadArrivals(f"{path}: not at least two ascending numbers of seconds")
     return times
 

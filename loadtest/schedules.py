@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +17,17 @@ Times = NDArray[np.float64]
 BURST_FACTOR = 4.0  # times the calm rate, in a burst
 BURST_SHARE = 0.1  # of the time
 BURST_SECONDS = 1.0  # on average
+
+
+def positive(text: str) -> float:
+    """A rate or a length as a command says it: a number above 0; raises ArgumentTypeError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
 
 
 class Arrivals(StrEnum):

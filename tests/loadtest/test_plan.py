@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,13 @@ import pytest
 from batching.simulate import Forecast
 from loadtest.__main__ import main
 from loadtest.described import Described, describe
-from loadtest.errors import BadArrivals, NoServer
+from loadtest.errors import BadArrivals, BadOptions, NoServer
 from loadtest.plan import (
     Planned,
     Question,
     between,
     capacity,
+    fewest,
     figures,
     forecast,
     plan,
@@ -119,12 +121,30 @@ def test_of_a_forecast_without_answers_no_latency_is_known_and_no_batch() -> Non
     assert math.isnan(expected["batch_size_mean"])
 
 
-def test_the_replicas_are_the_fewest_that_are_enough() -> None:
-    replicas = planned(asked(), 2000).replicas
-    assert replicas
-    enough, fewer = (forecast(asked(), times(2000), count) for count in (replicas, replicas - 1))
+ONE_BY_ONE = replace(MODEL, max_batch_size=1)  # 200 images/s, so that a few requests take many replicas
+
+
+@pytest.mark.parametrize("most", [1000, 42])
+@pytest.mark.parametrize(("model", "rate", "fewest"), [(MODEL, 2000, 3), (ONE_BY_ONE, 8100, 42)])
+def test_the_replicas_are_the_fewest_that_are_enough(
+    model: Described, rate: float, fewest: int, most: int
+) -> None:
+    about, load = question(model, refusal_seconds=0.0, replicas=(1, most)), list(poisson(rate, 1.0))
+    assert plan(about, rate, load, 1.0).replicas == fewest
+    enough, fewer = (forecast(about, load, count) for count in (fewest, fewest - 1))
     assert enough.on_time >= 0.99 * enough.offered
     assert fewer.on_time < 0.99 * fewer.offered
+
+
+def test_the_fewest_are_found_wherever_they_are() -> None:
+    for wanted in (*range(1, 130), 999, 1000):
+        enough = wanted.__le__
+        assert [fewest(enough, 1, most) for most in (1000, wanted, wanted - 1)] == [wanted, wanted, None]
+    assert fewest(lambda _: True, 7, 1000) == 7
+
+
+def test_of_so_short_a_load_that_nobody_comes_nothing_is_known_but_that_one_replica_holds_it() -> None:
+    assert row(plan(asked(), 1, [], 0.01)) == ["1", "0", "–", "–", "–", "0.0%", "1", "–"]
 
 
 def test_more_replicas_than_were_asked_about_is_said_and_not_guessed() -> None:
@@ -150,14 +170,16 @@ def test_ranges_are_read_as_low_to_high() -> None:
 
 def test_rates_are_equal_factors_apart_with_both_ends() -> None:
     assert rates_between(50, 800, 5) == [50, 100, 200, 400, 800]
-    assert rates_between(50, 50, 5) == [50]
+    assert rates_between(50, 50, 1) == [50]
+    with pytest.raises(BadOptions, match="two ends"):
+        rates_between(50, 800, 1)
 
 
 def test_recorded_arrivals_must_ascend(tmp_path: Path) -> None:
     path = tmp_path / "arrivals.txt"
     path.write_text("0.5\n0.75\n2\n")
     assert recorded(path) == [0.5, 0.75, 2.0]
-    for wrong in ("2\n1\n", "1\n", "a\n"):
+    for wrong in ("2\n1\n", "1\n", "a\n", "0\n0\n", "1\ninf\n"):
         path.write_text(wrong)
         with pytest.raises(BadArrivals, match=r"arrivals\.txt"):
             recorded(path)
@@ -187,6 +209,13 @@ def test_the_command_prints_a_row_for_each_rate_and_writes_the_page(
         assert main(["plan", "--url", server.url, *options]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:-1]] == ["50", "100", "200"]
     assert "What would this load do?" in html.read_text()
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "x", "inf"])
+def test_the_seconds_of_a_load_are_a_number_above_0(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["plan", f"--seconds={wrong}"])
+    assert "is not a number above 0" in capsys.readouterr().err
 
 
 def test_the_command_says_in_one_line_that_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
