@@ -211,6 +211,19 @@ def test_the_command_prints_a_row_for_each_rate_and_writes_the_page(
     assert "What would this load do?" in html.read_text()
 
 
+def test_replicas_behind_a_balancer_that_knows_their_load_may_be_fewer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    html, replicas = tmp_path / "plan.html", {}
+    with fake_server(lambda _: Reply(document={**DOCUMENT, "max_batch_size": 1})) as server:
+        options = ["--url", server.url, "--rate", "2000", "--seconds", "1", "--html", str(html)]
+        for routing in ("random", "least_loaded"):
+            assert main(["plan", *options, "--routing", routing]) == 0
+            replicas[routing] = int(capsys.readouterr().out.splitlines()[2].split()[-2])
+            assert f"{routing} routing" in html.read_text()
+    assert replicas["least_loaded"] < replicas["random"]
+
+
 @pytest.mark.parametrize("wrong", ["0", "-1", "x", "inf"])
 def test_the_seconds_of_a_load_are_a_number_above_0(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
