@@ -22,10 +22,10 @@ from batching.policy import FOR_ANSWERS, BatchPolicy
 from batching.simulate import Costs, Forecast, Routing, simulate
 from loadtest import page
 from loadtest.analysis import Summary, percentile_ms
-from loadtest.charts import Axis, Series, line_chart, number
+from loadtest.charts import Axis, Series, line_chart, ms, number, share
 from loadtest.described import Described, describe
 from loadtest.errors import BadArrivals, BadOptions
-from loadtest.page import Figure
+from loadtest.page import Chart
 from loadtest.schedules import Arrivals, drawn, positive
 
 ON_TIME_SHARE = 0.99  # of all requests, for a number of replicas to be enough
@@ -223,12 +223,12 @@ def row(planned: Planned) -> list[str]:
     return [
         number(planned.rate),
         number(one["goodput_per_second"]),
-        number(one["response_ms_p50"]),
-        number(one["response_ms_p99"]),
+        ms(one["response_ms_p50"]),
+        ms(one["response_ms_p99"]),
         number(one["batch_size_mean"]),
-        f"{one['unserved_share']:.1%}",
+        share(one["unserved_share"]),
         str(planned.replicas or "more"),
-        number(planned.enough["response_ms_p99"]) if planned.enough else "",
+        ms(planned.enough["response_ms_p99"]) if planned.enough else "",
     ]
 
 
@@ -260,7 +260,7 @@ def report(model: Described, asked: Question, planned: Sequence[Planned]) -> str
 
     target = asked.policy.latency_target_seconds * 1000
     charts = [
-        Figure(
+        Chart(
             "Goodput of one replica",
             line_chart(
                 [
@@ -271,7 +271,7 @@ def report(model: Described, asked: Question, planned: Sequence[Planned]) -> str
                 Axis("requests/s", log=True),
             ),
         ),
-        Figure(
+        Chart(
             "Latency of the answers given",
             line_chart(
                 [
@@ -284,12 +284,12 @@ def report(model: Described, asked: Question, planned: Sequence[Planned]) -> str
             ),
             "one replica, from arrival to answer",
         ),
-        Figure(
+        Chart(
             "Batch size",
             line_chart([of_one("mean batch", "batch_size_mean")], rate, Axis("images")),
             "that an answer was in",
         ),
-        Figure(
+        Chart(
             "Replicas needed",
             line_chart(
                 [curve("replicas", lambda p: p.replicas or math.nan)], rate, Axis("replicas", log=True)
@@ -303,7 +303,7 @@ def report(model: Described, asked: Question, planned: Sequence[Planned]) -> str
     )
     rows = [row(each) for each in planned]
     return page.page(
-        "What would this load do?", lead, [page.figures(charts), page.table("By rate", HEADER, rows)]
+        "What would this load do?", lead, [page.charts(charts), page.table("By rate", HEADER, rows)]
     )
 
 

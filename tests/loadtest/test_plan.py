@@ -112,7 +112,7 @@ def test_the_table_says_what_the_report_of_a_run_would_say_of_the_same_answers()
     four.latencies.extend([0.2, 0.01, 0.04, 0.03])
     four.batch_sizes.extend([1, 3])
     cells = row(Planned(2.0, figures(four, 2.0, 0.1), 1, None))
-    assert cells[1:5] == ["1.5", "40", "200", "2.5"]
+    assert cells[1:5] == ["1.5", "40.0", "200.0", "2.5"]
 
 
 def test_of_a_forecast_without_answers_no_latency_is_known_and_no_batch() -> None:
@@ -144,7 +144,7 @@ def test_the_fewest_are_found_wherever_they_are() -> None:
 
 
 def test_of_so_short_a_load_that_nobody_comes_nothing_is_known_but_that_one_replica_holds_it() -> None:
-    assert row(plan(asked(), 1, [], 0.01)) == ["1", "0", "–", "–", "–", "0.0%", "1", "–"]
+    assert row(plan(asked(), 1, [], 0.01)) == ["1", "0", "–", "–", "–", "0.00%", "1", "–"]
 
 
 def test_more_replicas_than_were_asked_about_is_said_and_not_guessed() -> None:
