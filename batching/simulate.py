@@ -9,7 +9,6 @@ from heapq import heappop, heappush
 from itertools import cycle
 from math import exp, inf, log
 from random import Random
-from typing import Protocol
 
 from batching.lane import Lane
 from batching.latency import LatencyModel
@@ -33,7 +32,6 @@ class Forecast:
     completion."""
 
     target_seconds: float
-    seconds: float = 0.0
     offered: int = 0
     refused: int = 0
     expired: int = 0
@@ -47,25 +45,8 @@ class Forecast:
 
     @property
     def on_time(self) -> int:
+        """Answers within the target."""
         return sum(latency <= self.target_seconds for latency in self.latencies)
-
-    @property
-    def goodput(self) -> float:
-        """Answers within the target per second."""
-        return self.on_time / self.seconds
-
-    @property
-    def batches(self) -> int:
-        return len(self.batch_sizes)
-
-    @property
-    def mean_batch(self) -> float:
-        return self.answered / self.batches if self.batches else 0.0
-
-    def latency_percentile(self, percent: float) -> float:
-        """Of the answers given; 0 if there are none."""
-        ordered = sorted(self.latencies)
-        return ordered[int(percent / 100 * (len(ordered) - 1))] if ordered else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +62,8 @@ class Costs:
     refusal: float = 0.0
 
 
-class Replica(Protocol):
-    """One server: a line and a device."""
-
-    wake_at: float  # when it next has something to do by itself; infinite if never
-
-    def offer(self, now: float) -> None:
-        """A request arrives."""
-
-    def wake(self, now: float) -> None:
-        """The clock has reached ``wake_at``."""
-
-    def load(self) -> int:
-        """Requests waiting and running."""
-
-
-class PolicyReplica:
-    """Our own server: `DeviceSchedule` driven as `Device` and `Batcher` drive it.
+class Replica:
+    """One server: `DeviceSchedule` driven as `Device` and `Batcher` drive it.
 
     With several lines, each request comes to the next of them in turn, as if to several processes that share
     the device and know of one another.
@@ -112,7 +78,7 @@ class PolicyReplica:
         forecast: Forecast,
         lines: int = 1,
     ) -> None:
-        self.wake_at = inf
+        self.wake_at = inf  # when it next has something to do by itself
         self._forecast = forecast
         self._costs = costs
         self._batch_seconds = batch_seconds
@@ -126,6 +92,7 @@ class PolicyReplica:
         self._done_by = inf  # the running batch, however much the loop takes from it
 
     def offer(self, now: float) -> None:
+        """A request arrives."""
         lane, forecast = next(self._turn), self._forecast
         line = lane.line
         forecast.expired += len(line.expire(now))
@@ -139,6 +106,7 @@ class PolicyReplica:
             self._start(now)
 
     def wake(self, now: float) -> None:
+        """The clock has reached ``wake_at``."""
         self._schedule.finish(now)
         out = now + self._costs.outside
         self._forecast.latencies.extend([out - ticket.offered for ticket in self._batch])
@@ -147,6 +115,7 @@ class PolicyReplica:
         self._start(now)
 
     def load(self) -> int:
+        """Requests waiting and running."""
         return sum(len(lane.line) for lane in self._lanes) + len(self._batch)
 
     def _start(self, now: float) -> None:
@@ -184,19 +153,15 @@ def simulate(
     """
     truth = batch_seconds or drawn_from(latency, seed)
     forecast = Forecast(policy.latency_target_seconds)
-    servers = [PolicyReplica(policy, latency, truth, costs, forecast, lines) for _ in range(replicas)]
-    return run(arrivals, servers, forecast, routing, seed)
+    servers = [Replica(policy, latency, truth, costs, forecast, lines) for _ in range(replicas)]
+    _run(arrivals, servers, forecast, _router(routing, servers, seed))
+    return forecast
 
 
-def run(
-    arrivals: Iterable[float],
-    servers: Sequence[Replica],
-    forecast: Forecast,
-    routing: Routing = Routing.RANDOM,
-    seed: int = 0,
-) -> Forecast:
+def _run(
+    arrivals: Iterable[float], servers: Sequence[Replica], forecast: Forecast, route: Callable[[], int]
+) -> None:
     """The simulated clock: offer each arrival to a server, wake servers in between and until all is done."""
-    route = _router(routing, servers, seed)
     wakes: list[tuple[float, int]] = []
 
     def wake_until(now: float) -> None:
@@ -208,7 +173,6 @@ def run(
                 if server.wake_at < inf:
                     heappush(wakes, (server.wake_at, index))
 
-    now = 0.0
     for now in arrivals:
         wake_until(now)
         forecast.offered += 1
@@ -218,9 +182,7 @@ def run(
         server.offer(now)
         if server.wake_at != planned:
             heappush(wakes, (server.wake_at, index))
-    forecast.seconds = now
     wake_until(inf)
-    return forecast
 
 
 def _router(routing: Routing, servers: Sequence[Replica], seed: int) -> Callable[[], int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,6 +158,12 @@ def percentile_ms(seconds: Floats, percent: float) -> float:
     """Of what is known; NaN where nothing is. An observed value, not one between two."""
     known = seconds[np.isfinite(seconds)]
     return float(np.percentile(known, percent, method="higher")) * 1000 if len(known) else np.nan
+
+
+def known_median(values: Sequence[float]) -> float:
+    """Of what is known, and what never happened (infinite) is; NaN where nothing is."""
+    known = [value for value in values if not math.isnan(value)]
+    return median(known) if known else math.nan
 
 
 def _mean(values: Floats) -> float:

@@ -53,7 +53,7 @@ def line_chart(series: Sequence[Series], x: Axis, y: Axis, marks: Sequence[Mark]
     parts = [_grid(x, y, x_scale, y_scale, x_ticks, y_ticks)]
     parts += [_mark(x_scale(mark.at), mark) for mark in marks]
     parts += [_line(index, each, x_scale, y_scale) for index, each in enumerate(series)]
-    return _figure(parts, series)
+    return _with_legend(parts, series)
 
 
 def bar_chart(bars: Sequence[tuple[str, float]], x_label: str, y_label: str) -> str:
@@ -64,16 +64,28 @@ def bar_chart(bars: Sequence[tuple[str, float]], x_label: str, y_label: str) -> 
     step = _PLOT_WIDTH / len(bars)
     parts = [_grid(Axis(x_label), Axis(y_label), lambda _: 0.0, y_scale, [], y_ticks)]
     parts += [_bar(_LEFT + index * step, step, bar, y_scale) for index, bar in enumerate(bars)]
-    return _figure(parts, [])
+    return _with_legend(parts, [])
 
 
-def number(value: float) -> str:
-    """As few digits as tell it: 0.05, 1.5, 230, 12,000."""
-    if not math.isfinite(value):
+def number(value: float | None) -> str:
+    """As few digits as tell it: 0.05, 1.5, 230, 12,000; a dash for what is not known."""
+    if value is None or not math.isfinite(value):
         return "–"
     if value == round(value) or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"
+
+
+def ms(value: float | None) -> str:
+    """Without the unit, to a tenth, and below ten to a hundredth."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:,.2f}" if value < 10 else f"{value:,.1f}"
+
+
+def share(value: float | None) -> str:
+    """87.60%: of ten thousand requests, one is seen."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.2%}"
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -173,7 +185,7 @@ def _mark(x: float, mark: Mark) -> str:
     )
 
 
-def _figure(parts: Sequence[str], series: Sequence[Series]) -> str:
+def _with_legend(parts: Sequence[str], series: Sequence[Series]) -> str:
     legend = "".join(
         f'<span><i class="s{index}{" dashed" if each.dashed else ""}"></i>{escape(each.label)}</span>'
         for index, each in enumerate(series)

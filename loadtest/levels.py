@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from loadtest import analysis, loads, plan, scrape
+import numpy as np
+
+from loadtest import analysis, loads, plan
 from loadtest.analysis import Rows
 from loadtest.answers import Outcome
 from loadtest.described import Described
-from loadtest.measuring import Repeat, measure
+from loadtest.measuring import Measurement, measure
 from loadtest.messages import Message
-from loadtest.recovery import recovery_seconds
 from loadtest.schedules import Arrivals, Phase
 
 CALM_SHARE = 0.5  # of the capacity
 CALM_SECONDS = 5.0
+RECOVERY_WINDOW_SECONDS = 0.1
 
 Figures = dict[str, Any]
 
@@ -52,7 +54,7 @@ class Bench:
             Phase("after", calm, self.calm_seconds),
         ]
 
-    def measure(self, level: float, seed: int, also: Callable[[float], object] | None = None) -> Repeat:
+    def measure(self, level: float, seed: int, also: Callable[[float], object] | None = None) -> Measurement:
         """Raises NoServer; ``also`` as for `measuring.measure`."""
         load = loads.of_phases(self.messages, self.phases(level), self.arrivals, seed=seed)
         return measure(self.url, load, self.target_seconds, also)
@@ -62,7 +64,7 @@ class Bench:
         return rows.between(self.calm_seconds, self.calm_seconds + self.seconds)
 
 
-def figures(bench: Bench, level: float, repeat: Repeat) -> Figures:
+def figures(bench: Bench, level: float, repeat: Measurement) -> Figures:
     """Of one repeat; latencies are those of answers, memory and counts of the calm seconds too."""
     loaded = bench.loaded(repeat.rows)
     summary = analysis.summarise(loaded, bench.seconds, bench.target_seconds)
@@ -85,50 +87,38 @@ def _recovery(bench: Bench, rows: Rows) -> float:
     return recovery_seconds(rows, end, end + bench.calm_seconds, normal)
 
 
-def forecast(bench: Bench, model: Described, repeat: Repeat, outside_seconds: float) -> Figures:
+def recovery_seconds(rows: Rows, end: float, until: float, normal_seconds: float) -> float:
+    """Seconds from ``end`` to the first tenth of a second with callers served as ever; infinite if none is.
+
+    As ever: everyone who was scheduled in it is answered, half of them within ``normal_seconds``.
+    """
+    for index in range(round((until - end) / RECOVERY_WINDOW_SECONDS)):
+        start = end + index * RECOVERY_WINDOW_SECONDS
+        window = rows.between(start, start + RECOVERY_WINDOW_SECONDS)
+        all_answered = len(window.scheduled) and bool(window.of(Outcome.ANSWERED).all())
+        if all_answered and float(np.median(window.response)) <= normal_seconds:
+            return start - end
+    return math.inf
+
+
+def forecast(bench: Bench, model: Described, repeat: Measurement, outside_seconds: float) -> Figures:
     """The policy that serves, simulated with these very arrivals and the curve that has been learnt.
 
     outside_seconds: what an answer takes outside the line and its batch, as measured in calm.
     """
     times = (bench.loaded(repeat.rows).scheduled - bench.calm_seconds).tolist()
-    asked = plan.question(model, lambda _: times, outside_seconds=outside_seconds)
-    expected = plan.forecast(asked, len(times) / bench.seconds)
+    expected = plan.forecast(plan.question(model, outside_seconds=outside_seconds), times)
     return plan.figures(expected, bench.seconds, bench.target_seconds)
 
 
-def _watched(repeat: Repeat, start: float, end: float) -> Figures:
-    """What the server said of itself; nothing if it has no metrics."""
-    samples, at = repeat.watched.samples(), repeat.watched.at
-    if len(samples) < 2:
+def _watched(repeat: Measurement, start: float, end: float) -> Figures:
+    """Of what the server said of itself; cores are those between two moments."""
+    said, watched = repeat.watched.figures(), repeat.watched
+    if not said:
         return {}
-    memory = [scrape.total(each, "process_resident_memory_bytes") / 1e6 for each in samples]
-    return {
-        "memory_mb_first": memory[0],
-        "memory_mb_max": max(memory),
-        "memory_mb_last": memory[-1],
-        "cpu_cores": cores(repeat, start, end),
-        "generator_cores": _rate(at, repeat.watched.own_cpu_seconds, start, end),
-        "refused": _counted(samples, "rotulo_refused_total", "reason"),
-        "abandoned": _counted(samples, "rotulo_abandoned_total", "stage"),
-    }
-
-
-def cores(repeat: Repeat, start: float, end: float) -> float:
-    """CPU seconds of the server a second, between two moments; NaN where it does not say."""
-    used = [scrape.total(each, "process_cpu_seconds_total") for each in repeat.watched.samples()]
-    return _rate(repeat.watched.at, used, start, end)
-
-
-def _rate(at: Sequence[float], values: Sequence[float], start: float, end: float) -> float:
-    inside = [index for index, second in enumerate(at) if start <= second <= end]
-    if len(inside) < 2:
-        return math.nan
-    first, last = inside[0], inside[-1]
-    return (values[last] - values[first]) / (at[last] - at[first])
-
-
-def _counted(samples: Sequence[scrape.Samples], name: str, label: str) -> dict[str, float]:
-    return scrape.grown(*(scrape.by_label(each, name, label) for each in (samples[0], samples[-1])))
+    names = ("memory_mb_first", "memory_mb_max", "memory_mb_last", "refused", "abandoned")
+    cores = {"cpu_cores": watched.cores(start, end), "generator_cores": watched.own_cores(start, end)}
+    return {**{name: said[name] for name in names}, **cores}
 
 
 def middle(repeats: Sequence[Mapping[str, Any]]) -> Figures:
@@ -140,5 +130,4 @@ def _middle(values: Sequence[Any]) -> Any:
     if isinstance(values[0], Mapping):
         names = sorted({name for each in values for name in each})
         return {name: median(each.get(name, 0.0) for each in values) for name in names}
-    known = [value for value in values if not math.isnan(value)]
-    return median(known) if known else math.nan
+    return analysis.known_median(values)

@@ -7,7 +7,6 @@ in a hurry among the others, a flood on another model; then the same levels on a
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import math
 import os
@@ -24,10 +23,11 @@ from loadtest.described import Described, describe
 from loadtest.errors import BadOptions, NoServer
 from loadtest.images import load_images
 from loadtest.levels import Bench, Figures
-from loadtest.measuring import Repeat, address, measure, say
+from loadtest.measuring import Measurement, address, measure
+from loadtest.progress import say
 from loadtest.results import without_nan
 from loadtest.schedules import Arrivals, Phase
-from loadtest.serving import SERVICE, Served, serving
+from loadtest.serving import reached
 from loadtest.traffic import Target
 
 TARGET_MS = 100.0  # of a service that is started
@@ -83,13 +83,14 @@ def _run(options: argparse.Namespace) -> int:
         raise BadOptions(f"--tight needs a level of {' or '.join(map(str, TIGHT_LEVELS))} to compare with")
     folder = options.out / f"overload-{options.model}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     folder.mkdir(parents=True)
-    with _server(options, folder / "service.log") as served:
+    flags = _flags(options, options.target_ms or TARGET_MS)
+    with reached(options.url, folder / "service.log", flags) as served:
         target_ms = options.target_ms or describe(served.url, options.model).latency_target_seconds * 1000
         for document in Overload(options, served.url, target_ms).measure():
             markdown = _write(folder, document)
     if options.beside:
-        command = shlex.split(options.beside)
-        with _started(options, command, target_ms, folder / "beside.log") as served:
+        flags, command = _flags(options, target_ms), shlex.split(options.beside)
+        with reached(None, folder / "beside.log", flags, command) as served:
             overload = Overload(options, served.url, target_ms)
             other = overload.beside(document["capacity"]["goodput_per_second"])
         markdown = _write(folder, {**document, "beside": {"command": options.beside, "levels": other}})
@@ -107,23 +108,8 @@ def _write(folder: Path, document: Mapping[str, Any]) -> str:
     return markdown
 
 
-@contextlib.contextmanager
-def _server(options: argparse.Namespace, log: Path) -> Iterator[Served]:
-    if options.url:
-        yield Served(options.url.rstrip("/"))
-        return
-    with _started(options, SERVICE, options.target_ms or TARGET_MS, log) as served:
-        yield served
-
-
-@contextlib.contextmanager
-def _started(
-    options: argparse.Namespace, command: Sequence[str], target_ms: float, log: Path
-) -> Iterator[Served]:
-    say(f"starting {shlex.join(command)}")
-    flags = ["--latency-target-ms", f"{target_ms:g}", *shlex.split(options.service)]
-    with serving(log, flags, command) as served:
-        yield served
+def _flags(options: argparse.Namespace, target_ms: float) -> list[str]:
+    return ["--latency-target-ms", f"{target_ms:g}", *shlex.split(options.service)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +184,7 @@ class Overload:
             say(f"probe: of {rate:.4g}/s {summary['goodput_share']:.1%} answered in time")
             return summary
 
-        return capacity.search(probe, 0.5 * plan.capacity(plan.question(model, lambda _: [])))
+        return capacity.search(probe, 0.5 * plan.capacity(plan.question(model)))
 
     def _levels(self, bench: Bench, outside_seconds: float | None) -> Iterator[Figures]:
         for level in self.options.levels:
@@ -220,7 +206,7 @@ class Overload:
         figures = {**levels.middle(measured), "repeats": measured}
         return {**figures, "forecast": levels.middle(expected)} if expected else figures
 
-    def _described(self, bench: Bench, level: float, seed: int) -> tuple[Repeat, Described]:
+    def _described(self, bench: Bench, level: float, seed: int) -> tuple[Measurement, Described]:
         """The model as it is described near the end of the level: in the calm after it, it learns anew."""
         asked: list[Future[Described]] = []
         with ThreadPoolExecutor(1) as beside:  # the sender has no time to wait

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from loadtest.charts import number
+from loadtest.charts import ms, number, share
 
 Document = Mapping[str, Any]
 
@@ -20,20 +20,20 @@ def _head(document: Document) -> Iterator[str]:
     model, idle, refusal = document["model"], document["idle"], document["refusal"]
     yield (
         f"{model['name']}/{model['version']} on {model['engine']}, {document['cpus']} CPUs shared with the "
-        f"generator; target {_n(document['target_ms'])} ms; {document['arrivals']} arrivals by schedule "
-        f"(open loop), {_n(document['seconds'])} s a level, medians of {document['repeats']}; "
+        f"generator; target {number(document['target_ms'])} ms; {document['arrivals']} arrivals by schedule "
+        f"(open loop), {number(document['seconds'])} s a level, medians of {document['repeats']}; "
         f"started {document['started']}."
     )
     yield ""
     held = document["capacity"]["goodput_per_second"]
-    yield f"- Capacity, the best goodput below saturation: {_n(held)}/s."
+    yield f"- Capacity, the best goodput below saturation: {number(held)}/s."
     yield (
-        f"- Calm: p50 {_ms(idle['response_ms_p50'])} ms, of it decoding {_ms(idle['decode_ms_p50'])} and "
-        f"inference {_ms(idle['infer_ms_p50'])}: {_ms(idle['added_ms_p50'])} ms added."
+        f"- Calm: p50 {ms(idle['response_ms_p50'])} ms, of it decoding {ms(idle['decode_ms_p50'])} and "
+        f"inference {ms(idle['infer_ms_p50'])}: {ms(idle['added_ms_p50'])} ms added."
     )
     yield (
-        f"- Callers who all want an answer within 1 ms cost {_ms(refusal['cpu_ms'])} ms of processor time "
-        f"each (turned down after {_ms(refusal['response_ms_p50'])} ms; who finds nobody in line is run)."
+        f"- Callers who all want an answer within 1 ms cost {ms(refusal['cpu_ms'])} ms of processor time "
+        f"each (turned down after {ms(refusal['response_ms_p50'])} ms; who finds nobody in line is run)."
     )
 
 
@@ -44,16 +44,16 @@ def _levels(document: Document) -> Iterator[str]:
         (*header, "errors", "mean batch", "recovery s"),
         [
             [
-                f"{_n(row['level'])} x",
-                _n(row["offered_per_second"]),
-                _n(row["goodput_per_second"]),
-                _share(row["goodput_of_capacity"]),
-                _ms(row["response_ms_p50"]),
-                _ms(row["response_ms_p99"]),
-                _share(row["refused_share"]),
-                _share(row["expired_share"]),
-                _share(row["error_share"]),
-                _n(row["batch_size_mean"]),
+                f"{number(row['level'])} x",
+                number(row["offered_per_second"]),
+                number(row["goodput_per_second"]),
+                share(row["goodput_of_capacity"]),
+                ms(row["response_ms_p50"]),
+                ms(row["response_ms_p99"]),
+                share(row["refused_share"]),
+                share(row["expired_share"]),
+                share(row["error_share"]),
+                number(row["batch_size_mean"]),
                 _seconds(row["recovery_seconds"]),
             ]
             for row in document["levels"]
@@ -68,11 +68,11 @@ def _beside(document: Document) -> Iterator[str]:
     header = ("load", "goodput/s", "beside", "p50 ms", "beside", "p99 ms", "beside", "recovery s", "beside")
     rows = []
     for ours, theirs in zip(document["levels"], other["levels"], strict=True):
-        cells = [f"{_n(ours['level'])} x"]
+        cells = [f"{number(ours['level'])} x"]
         for name, form in (
-            ("goodput_per_second", _n),
-            ("response_ms_p50", _ms),
-            ("response_ms_p99", _ms),
+            ("goodput_per_second", number),
+            ("response_ms_p50", ms),
+            ("response_ms_p99", ms),
             ("recovery_seconds", _seconds),
         ):
             cells += [form(ours[name]), form(theirs[name])]
@@ -85,10 +85,10 @@ def _forecast(document: Document) -> Iterator[str]:
     rows = []
     for row in document["levels"]:
         expected = row["forecast"]
-        cells = [f"{_n(row['level'])} x"]
+        cells = [f"{number(row['level'])} x"]
         for name in ("goodput_per_second", "response_ms_p99"):
-            cells += [_n(row[name]), _n(expected[name]), _off(expected[name], row[name])]
-        rows.append([*cells, _n(row["batch_size_mean"]), _n(expected["batch_size_mean"])])
+            cells += [number(row[name]), number(expected[name]), _off(expected[name], row[name])]
+        rows.append([*cells, number(row["batch_size_mean"]), number(expected["batch_size_mean"])])
     yield from _table("The forecast", header, rows)
 
 
@@ -102,10 +102,10 @@ def _refusals(document: Document) -> Iterator[str]:
         header,
         [
             [
-                f"{_n(row['level'])} x",
-                *(_n(row[stage].get(name, 0)) for stage, name in columns),
-                _ms(row["refusal_ms_p50"]),
-                _ms(row["refusal_ms_p99"]),
+                f"{number(row['level'])} x",
+                *(number(row[stage].get(name, 0)) for stage, name in columns),
+                ms(row["refusal_ms_p50"]),
+                ms(row["refusal_ms_p99"]),
             ]
             for row in rows
         ],
@@ -120,7 +120,7 @@ def _memory(document: Document) -> Iterator[str]:
     header = ("load", "memory before, MB", "at most", "after", "server, cores", "generator, cores")
     figures = ("memory_mb_first", "memory_mb_max", "memory_mb_last", "cpu_cores", "generator_cores")
     rows = [
-        [f"{_n(row['level'])} x", *(_n(row[name]) for name in figures)]
+        [f"{number(row['level'])} x", *(number(row[name]) for name in figures)]
         for row in document["levels"]
         if "memory_mb_first" in row
     ]
@@ -130,7 +130,7 @@ def _memory(document: Document) -> Iterator[str]:
 def _tight(document: Document) -> Iterator[str]:
     header = ("load", "others in time", "without them", "lost", "of those in a hurry in time")
     names = ("others_in_time_share", "without_share", "lost_share", "tight_in_time_share")
-    rows = [[f"{_n(row['level'])} x", *(_share(row[name]) for name in names)] for row in document["tight"]]
+    rows = [[f"{number(row['level'])} x", *(share(row[name]) for name in names)] for row in document["tight"]]
     yield from _table("One caller in a hundred asks for 10 ms", header, rows)
 
 
@@ -142,16 +142,16 @@ def _flood(document: Document) -> Iterator[str]:
     rows = [
         [
             title,
-            _n(flood[key]["goodput_per_second"]),
-            _ms(flood[key]["response_ms_p50"]),
-            _ms(flood[key]["response_ms_p99"]),
-            _share(flood[key]["refused_share"]),
+            number(flood[key]["goodput_per_second"]),
+            ms(flood[key]["response_ms_p50"]),
+            ms(flood[key]["response_ms_p99"]),
+            share(flood[key]["refused_share"]),
         ]
         for title, key in (("alone", "alone"), ("during the flood", "during"))
     ]
     title = (
-        f"{_n(flood['flood_per_second'])}/s on {flood['model']} "
-        f"(a batch of it takes {_ms(flood['batch_ms'])} ms), seen from {document['model']['name']}"
+        f"{number(flood['flood_per_second'])}/s on {flood['model']} "
+        f"(a batch of it takes {ms(flood['batch_ms'])} ms), seen from {document['model']['name']}"
     )
     yield from _table(title, header, rows)
 
@@ -166,20 +166,8 @@ def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         yield f"| {' | '.join(row)} |"
 
 
-def _n(value: float | None) -> str:
-    return "–" if value is None else number(value)
-
-
-def _ms(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.2f}" if value < 10 else f"{value:,.1f}"
-
-
 def _seconds(value: float | None) -> str:
     return "never" if value is None else f"{value:.1f}"
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
 
 
 def _off(expected: float | None, measured: float | None) -> str:

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: tables and figures, light and dark, wide and narrow."""
+"""One self-contained HTML page: tables and charts, light and dark, wide and narrow."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ p { margin: .25rem 0 .75rem; max-width: 75ch; } .dim { color: var(--dim); }
 .tile { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .6rem .8rem; }
 .tile b { display: block; font-size: 1.35rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--dim); font-size: .85rem; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: 1rem;
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: 1rem;
   margin-top: 1.5rem; }
 figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 8px;
   padding: .8rem; min-width: 0; }
@@ -50,11 +50,11 @@ th { color: var(--dim); font-weight: 500; }
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A chart (SVG) with its caption; left out of the page where the chart is empty."""
+class Chart:
+    """An SVG with its caption; left out of the page where it is empty."""
 
     title: str
-    chart: str
+    svg: str
     note: str = ""
 
 
@@ -74,9 +74,9 @@ def tiles(values: Sequence[tuple[str, str]]) -> str:
     return f'<div class="tiles">{each}</div>'
 
 
-def figures(each: Sequence[Figure]) -> str:
+def charts(each: Sequence[Chart]) -> str:
     """Side by side where there is room."""
-    return f'<div class="figures">{"".join(_figure(figure) for figure in each if figure.chart)}</div>'
+    return f'<div class="charts">{"".join(_chart(chart) for chart in each if chart.svg)}</div>'
 
 
 def table(heading: str, header: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> str:
@@ -108,6 +108,6 @@ def _note(text: str) -> str:
     return f'<p class="dim">{escape(text)}</p>' if text else ""
 
 
-def _figure(figure: Figure) -> str:
-    note = f"<small>{escape(figure.note)}</small>" if figure.note else ""
-    return f"<figure><figcaption>{escape(figure.title)}{note}</figcaption>{figure.chart}</figure>"
+def _chart(chart: Chart) -> str:
+    note = f"<small>{escape(chart.note)}</small>" if chart.note else ""
+    return f"<figure><figcaption>{escape(chart.title)}{note}</figcaption>{chart.svg}</figure>"

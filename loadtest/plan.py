@@ -8,57 +8,55 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from batching.arrivals import bursty, poisson
 from batching.latency import LatencyModel, LatencyPoint
 from batching.policy import FOR_ANSWERS, BatchPolicy
 from batching.simulate import Costs, Forecast, Routing, simulate
 from loadtest import page
 from loadtest.analysis import Summary, percentile_ms
-from loadtest.charts import Axis, Series, line_chart, number
+from loadtest.charts import Axis, Series, line_chart, ms, number, share
 from loadtest.described import Described, describe
-from loadtest.errors import BadArrivals
-from loadtest.page import Figure
+from loadtest.errors import BadArrivals, BadOptions
+from loadtest.page import Chart
+from loadtest.schedules import Arrivals, drawn, positive
 
 ON_TIME_SHARE = 0.99  # of all requests, for a number of replicas to be enough
 # What a service says nothing of, as it was measured on two cores.
 OUTSIDE_SECONDS = 0.002  # of an answer: transfer, decoding, HTTP
 REFUSAL_SECONDS = 0.00012  # of the device: 0.25 ms on one of two cores, which it needs itself
 
-Arrivals = Callable[[float], Sequence[float]]  # requests a second -> ascending seconds
-
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What is expected at one rate: of one replica, and how many it takes for nearly all to be on time."""
+    """What is expected at one rate: `figures` of one replica, and of so many that nearly all are on time."""
 
     rate: float
-    one: Forecast
+    one: Summary
     replicas: int | None  # None: more than were asked about
-    enough: Forecast | None
+    enough: Summary | None
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One server's policy and curve, the load, and the replicas to think of."""
+    """One server's policy and curve, and the replicas to think of."""
 
     policy: BatchPolicy
     latency: LatencyModel
     costs: Costs
-    arrivals: Arrivals
     routing: Routing
     replicas: tuple[int, int]
 
 
 def question(
     model: Described,
-    arrivals: Arrivals,
     *,
     target_seconds: float | None = None,
     outside_seconds: float = OUTSIDE_SECONDS,
@@ -79,13 +77,13 @@ def question(
     )
     latency = LatencyModel.from_curve(LatencyPoint(*point) for point in model.latency)
     costs = Costs(outside_seconds, refusal_seconds)
-    return Question(policy, latency, costs, arrivals, routing, replicas)
+    return Question(policy, latency, costs, routing, replicas)
 
 
-def forecast(asked: Question, rate: float, replicas: int = 1) -> Forecast:
-    """What becomes of ``rate`` requests a second."""
+def forecast(asked: Question, times: Sequence[float], replicas: int = 1) -> Forecast:
+    """What becomes of requests at these ascending seconds."""
     return simulate(
-        asked.arrivals(rate),
+        times,
         asked.policy,
         asked.latency,
         costs=asked.costs,
@@ -94,18 +92,39 @@ def forecast(asked: Question, rate: float, replicas: int = 1) -> Forecast:
     )
 
 
-def plan(asked: Question, rate: float) -> Planned:
-    """One replica at this rate, and the fewest that serve `ON_TIME_SHARE` of it within the target."""
-    one = forecast(asked, rate)
-    low, high = asked.replicas
-    replicas = max(low, math.ceil(rate / max(capacity(asked), 1e-9)))
-    enough = None
-    while replicas <= high:
-        enough = forecast(asked, rate, replicas)
-        if enough.on_time >= ON_TIME_SHARE * enough.offered:
-            return Planned(rate, one, replicas, enough)
-        replicas += max(1, replicas // 20)
-    return Planned(rate, one, None, None)
+def plan(asked: Question, rate: float, times: Sequence[float], seconds: float) -> Planned:
+    """One replica, and the fewest that serve `ON_TIME_SHARE` within the target.
+
+    The load: requests at ``times``, about ``rate`` a second for so many ``seconds``.
+    """
+
+    @cache
+    def by(replicas: int) -> Forecast:
+        return forecast(asked, times, replicas)
+
+    def enough(replicas: int) -> bool:
+        return by(replicas).on_time >= ON_TIME_SHARE * len(times)
+
+    def summary(replicas: int) -> Summary:
+        return figures(by(replicas), seconds, target)
+
+    target = asked.policy.latency_target_seconds
+    most_on_time = capacity(asked) * (seconds + target)  # of one: the last who come may wait
+    least, most = asked.replicas
+    replicas = fewest(enough, max(least, math.ceil(ON_TIME_SHARE * len(times) / most_on_time)), most)
+    return Planned(rate, summary(1), replicas, summary(replicas) if replicas else None)
+
+
+def fewest(enough: Callable[[int], bool], least: int, most: int) -> int | None:
+    """The first number from ``least`` to ``most`` that is enough, if more always are; None if none is."""
+    if least > most:
+        return None
+    too_few, tried = least - 1, least
+    while not enough(tried):
+        if tried == most:
+            return None
+        too_few, tried = tried, min(tried + max(1, tried // 20), most)
+    return too_few + 1 + bisect_left(range(too_few + 1, tried), True, key=enough)
 
 
 def capacity(asked: Question) -> float:
@@ -128,10 +147,12 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--points", type=int, default=8, help="rates between LOW and HIGH")
     parser.add_argument("--replicas", type=between, default=(1, 1000), metavar="LOW..HIGH")
     parser.add_argument(
-        "--arrivals", default="poisson", help="poisson, bursty, or a file of ascending seconds"
+        "--arrivals",
+        default=Arrivals.POISSON,
+        help=f"{', '.join(Arrivals)}, or a file of ascending seconds",
     )
     parser.add_argument("--routing", type=Routing, choices=list(Routing), default=Routing.RANDOM)
-    parser.add_argument("--seconds", type=float, default=30, help="of simulated load at each rate")
+    parser.add_argument("--seconds", type=positive, default=30, help="of simulated load at each rate")
     parser.add_argument("--html", type=Path, default=Path("plan.html"), help="where the charts go")
     parser.set_defaults(run=_run)
 
@@ -146,9 +167,11 @@ def between(text: str) -> tuple[int, int]:
 
 
 def rates_between(low: float, high: float, points: int) -> list[float]:
-    """Equal factors apart, to two digits."""
+    """Equal factors apart, to two digits; raises BadOptions."""
     if low == high:
         return [low]
+    if points < 2:
+        raise BadOptions(f"--points {points}: a range of rates has two ends")
     values = [low * (high / low) ** (index / (points - 1)) for index in range(points)]
     return sorted({float(f"{value:.2g}") for value in values[1:-1]} | {low, high})
 
@@ -159,36 +182,36 @@ def recorded(path: Path) -> list[float]:
         times = [float(line) for line in path.read_text().split()]
     except (OSError, ValueError) as error:
         raise BadArrivals(f"{path}: {error}") from error
-    if len(times) < 2 or times != sorted(times) or times[0] < 0:
+    if len(times) < 2 or times != sorted(times) or not 0 <= times[0] <= times[-1] < math.inf or not times[-1]:
         raise BadArrivals(f"{path}: not at least two ascending numbers of seconds")
     return times
 
 
 def _run(options: argparse.Namespace) -> int:
     model = describe(options.url, options.model)
-    rates, arrivals = _load(options)
     target = options.target_ms / 1000 if options.target_ms else None
-    asked = question(
-        model, arrivals, target_seconds=target, routing=options.routing, replicas=options.replicas
-    )
+    asked = question(model, target_seconds=target, routing=options.routing, replicas=options.replicas)
     print(f"{_title(model)}: about {number(capacity(asked))} images/s a replica")
     print("".join(f"{cell:>12}" for cell in HEADER))
     planned = []
-    for rate in rates:
-        planned.append(plan(asked, rate))
+    for load in _loads(options):
+        planned.append(plan(asked, *load))
         print("".join(f"{cell:>12}" for cell in row(planned[-1])), flush=True)
     options.html.write_text(report(model, asked, planned), encoding="utf-8")
     print(f"charts: {options.html}")
     return 0
 
 
-def _load(options: argparse.Namespace) -> tuple[list[float], Arrivals]:
-    if options.arrivals in {"poisson", "bursty"}:
+def _loads(options: argparse.Namespace) -> Iterator[tuple[float, list[float], float]]:
+    """Requests a second, when they come, and for how many seconds."""
+    seconds = options.seconds
+    if options.arrivals in list(Arrivals):
         low, high = options.rate
-        make = poisson if options.arrivals == "poisson" else bursty
-        return rates_between(low, high, options.points), lambda rate: list(make(rate, options.seconds))
-    times = recorded(Path(options.arrivals))
-    return [len(times) / times[-1]], lambda _: times
+        for rate in rates_between(low, high, options.points):
+            yield rate, drawn(Arrivals(options.arrivals), rate, seconds).tolist(), seconds
+    else:
+        times = recorded(Path(options.arrivals))
+        yield len(times) / times[-1], times, times[-1]
 
 
 HEADER = ("offered/s", "goodput/s", "p50 ms", "p99 ms", "mean batch", "refused", "replicas", "p99 ms then")
@@ -199,30 +222,29 @@ def row(planned: Planned) -> list[str]:
     one = planned.one
     return [
         number(planned.rate),
-        f"{one.goodput:.1f}",
-        f"{one.latency_percentile(50) * 1000:.1f}",
-        f"{one.latency_percentile(99) * 1000:.1f}",
-        f"{one.mean_batch:.1f}",
-        f"{unserved(one):.1%}",
+        number(one["goodput_per_second"]),
+        ms(one["response_ms_p50"]),
+        ms(one["response_ms_p99"]),
+        number(one["batch_size_mean"]),
+        share(one["unserved_share"]),
         str(planned.replicas or "more"),
-        f"{planned.enough.latency_percentile(99) * 1000:.1f}" if planned.enough else "",
+        ms(planned.enough["response_ms_p99"]) if planned.enough else "",
     ]
 
 
-def unserved(one: Forecast) -> float:
-    """The share that got no answer: refused, expired in the line, or dropped from it."""
-    return (one.refused + one.expired + one.dropped) / one.offered if one.offered else 0.0
-
-
 def figures(one: Forecast, seconds: float, target_seconds: float) -> Summary:
-    """What stands beside the measurements of as many seconds, by their rules and names."""
+    """What stands beside the measurements of as many seconds, by their rules and names.
+
+    unserved: who got no answer: refused, expired in the line, or dropped from it.
+    """
+    unserved = one.refused + one.expired + one.dropped
     latencies, sizes = np.array(one.latencies), np.array(one.batch_sizes)
     return {
         "goodput_per_second": float(np.count_nonzero(latencies <= target_seconds)) / seconds,
         "response_ms_p50": percentile_ms(latencies, 50.0),
         "response_ms_p99": percentile_ms(latencies, 99.0),
         "batch_size_mean": float(sizes @ sizes / sizes.sum()) if len(sizes) else math.nan,  # over the answers
-        "unserved_share": unserved(one),
+        "unserved_share": unserved / max(one.offered, 1),
     }
 
 
@@ -233,25 +255,28 @@ def report(model: Described, asked: Question, planned: Sequence[Planned]) -> str
     def curve(label: str, value: Callable[[Planned], float], *, dashed: bool = False) -> Series:
         return Series(label, [(each.rate, value(each)) for each in planned], dashed, dots=not dashed)
 
+    def of_one(label: str, figure: str) -> Series:
+        return curve(label, lambda each: each.one[figure])
+
     target = asked.policy.latency_target_seconds * 1000
     charts = [
-        Figure(
+        Chart(
             "Goodput of one replica",
             line_chart(
                 [
-                    curve("within the target", lambda p: p.one.goodput),
+                    of_one("within the target", "goodput_per_second"),
                     curve("offered", lambda p: p.rate, dashed=True),
                 ],
                 rate,
                 Axis("requests/s", log=True),
             ),
         ),
-        Figure(
+        Chart(
             "Latency of the answers given",
             line_chart(
                 [
-                    curve("p50", lambda p: p.one.latency_percentile(50) * 1000),
-                    curve("p99", lambda p: p.one.latency_percentile(99) * 1000),
+                    of_one("p50", "response_ms_p50"),
+                    of_one("p99", "response_ms_p99"),
                     curve("target", lambda _: target, dashed=True),
                 ],
                 rate,
@@ -259,11 +284,12 @@ def report(model: Described, asked: Question, planned: Sequence[Planned]) -> str
             ),
             "one replica, from arrival to answer",
         ),
-        Figure(
+        Chart(
             "Batch size",
-            line_chart([curve("mean batch", lambda p: p.one.mean_batch)], rate, Axis("images")),
+            line_chart([of_one("mean batch", "batch_size_mean")], rate, Axis("images")),
+            "that an answer was in",
         ),
-        Figure(
+        Chart(
             "Replicas needed",
             line_chart(
                 [curve("replicas", lambda p: p.replicas or math.nan)], rate, Axis("replicas", log=True)
@@ -277,7 +303,7 @@ def report(model: Described, asked: Question, planned: Sequence[Planned]) -> str
     )
     rows = [row(each) for each in planned]
     return page.page(
-        "What would this load do?", lead, [page.figures(charts), page.table("By rate", HEADER, rows)]
+        "What would this load do?", lead, [page.charts(charts), page.table("By rate", HEADER, rows)]
     )
 
 

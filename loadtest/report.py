@@ -8,8 +8,8 @@ from signal import SIGKILL
 from typing import Any
 
 from loadtest import page
-from loadtest.charts import Axis, Mark, Series, bar_chart, line_chart, number
-from loadtest.page import Figure
+from loadtest.charts import Axis, Mark, Series, bar_chart, line_chart, ms, number, share
+from loadtest.page import Chart
 from loadtest.plan import OUTSIDE_SECONDS
 
 Document = Mapping[str, Any]
@@ -25,7 +25,8 @@ def report(document: Document) -> str:
     model = document["model"]
     title = f"{document['scenario']}: {document['question']}"
     lead = (
-        f"{model['name']}/{model['version']} on {model['engine']}, target {_n(document['target_ms'])} ms, "
+        f"{model['name']}/{model['version']} on {model['engine']}, "
+        f"target {number(document['target_ms'])} ms, "
         f"{document['arrivals']} arrivals by schedule (open loop), finished {document['finished']}."
     )
     sections = [page.warning(text) for text in warnings(document)]
@@ -33,7 +34,7 @@ def report(document: Document) -> str:
         page.tiles(headline(document)),
         _objectives(document),
         _comparison(document),
-        page.figures([*_over_time(document), *_against_load(document), *_server(document)]),
+        page.charts([*_over_time(document), *_against_load(document), *_server(document)]),
         _percentiles(document),
         _phases(document),
         _forecast(document),
@@ -47,20 +48,20 @@ def headline(document: Document) -> list[tuple[str, str]]:
     """(value, what it is): the figures that everybody asks for first."""
     summary = document["summary"]
     values = [
-        (f"{_n(summary['offered_per_second'])}/s", "offered"),
-        (f"{_n(summary['goodput_per_second'])}/s", "answered in time"),
-        (f"{_n(summary['response_ms_p50'])} ms", "response time, p50"),
-        (f"{_n(summary['response_ms_p99'])} ms", "response time, p99"),
-        (_share(summary["refused_share"] + summary["expired_share"]), "refused or expired"),
-        (_share(summary["error_share"]), "errors"),
-        (_n(summary["batch_size_mean"]), "batch size, mean"),
+        (f"{number(summary['offered_per_second'])}/s", "offered"),
+        (f"{number(summary['goodput_per_second'])}/s", "answered in time"),
+        (f"{number(summary['response_ms_p50'])} ms", "response time, p50"),
+        (f"{number(summary['response_ms_p99'])} ms", "response time, p99"),
+        (share(summary["refused_share"] + summary["expired_share"]), "refused or expired"),
+        (share(summary["error_share"]), "errors"),
+        (number(summary["batch_size_mean"]), "batch size, mean"),
     ]
     knee = document["knee"]
     if knee is not None:
-        values.insert(0, (f"{_n(document['phases'][knee]['rate'])}/s", "held: the knee"))
+        values.insert(0, (f"{number(document['phases'][knee]['rate'])}/s", "held: the knee"))
     if document["server"]:
-        values.append((f"{_n(document['server']['cpu_cores_mean'])}", "server, CPU cores"))
-        values.append((f"{_n(document['server']['memory_mb_last'])} MB", "server, memory"))
+        values.append((f"{number(document['server']['cpu_cores_mean'])}", "server, CPU cores"))
+        values.append((f"{number(document['server']['memory_mb_last'])} MB", "server, memory"))
     if document["exit_code"] is not None:
         values.append((_ended(document["exit_code"]), "exit code of the server"))
     return values
@@ -69,7 +70,7 @@ def headline(document: Document) -> list[tuple[str, str]]:
 def warnings(document: Document) -> list[str]:
     """What makes the figures doubtful."""
     failed = [
-        f"After {_n(each['second'])} s: {each['what']}." for each in document["events"] if not each["ok"]
+        f"After {number(each['second'])} s: {each['what']}." for each in document["events"] if not each["ok"]
     ]
     if document["exit_code"]:
         failed.append(f"The server was told to stop: exit code {_ended(document['exit_code'])}.")
@@ -78,8 +79,8 @@ def warnings(document: Document) -> list[str]:
         return failed
     return [
         *failed,
-        f"The generator took up to {_n(generator['cpu_cores_max'])} of one core and was "
-        f"{_n(generator['lateness_ms_p99'])} ms late at p99: part of the latency is its own. "
+        f"The generator took up to {number(generator['cpu_cores_max'])} of one core and was "
+        f"{number(generator['lateness_ms_p99'])} ms late at p99: part of the latency is its own. "
         "Give it a machine or a core to itself.",
     ]
 
@@ -109,7 +110,7 @@ def _comparison(document: Document) -> str:
     )
 
 
-def _over_time(document: Document) -> list[Figure]:
+def _over_time(document: Document) -> list[Chart]:
     seconds = document["seconds"]
 
     def line(label: str, figure: str) -> Series:
@@ -125,8 +126,8 @@ def _over_time(document: Document) -> list[Figure]:
     longest = max((each["response_ms_p99"] or 0.0 for each in seconds), default=0.0)
     latency += _target(document, min(starts, default=0.0), max(starts, default=0.0), longest)
     return [
-        Figure("Throughput and goodput", line_chart(throughput, SECOND, RATE, _marks(document))),
-        Figure(
+        Chart("Throughput and goodput", line_chart(throughput, SECOND, RATE, _marks(document))),
+        Chart(
             "Response time",
             line_chart(latency, SECOND, MILLISECONDS, _marks(document)),
             "of answers, by the second they were scheduled in, from the schedule to the answer",
@@ -151,7 +152,7 @@ def _target(document: Document, start: float, end: float, longest: float) -> lis
     return [Series("target", [(start, target), (end, target)], dashed=True)] if near else []
 
 
-def _against_load(document: Document) -> list[Figure]:
+def _against_load(document: Document) -> list[Chart]:
     """For scenarios of several rates."""
     phases, steps = document["phases"], document["steps"]
     if len(steps) <= 3:
@@ -183,16 +184,16 @@ def _against_load(document: Document) -> list[Figure]:
         *expected("in time, forecast", "goodput_per_second"),
     ]
     return [
-        Figure(
+        Chart(
             "Response time against load",
             line_chart(latency, offered, MILLISECONDS, marks),
             "the knee is the last step at which 95 % of all requests were answered in time",
         ),
-        Figure("Goodput against load", line_chart(goodput, offered, RATE, marks)),
+        Chart("Goodput against load", line_chart(goodput, offered, RATE, marks)),
     ]
 
 
-def _server(document: Document) -> list[Figure]:
+def _server(document: Document) -> list[Chart]:
     server = document["server"]
     if not server:
         return []
@@ -203,11 +204,11 @@ def _server(document: Document) -> list[Figure]:
     cores = [line("server", "cpu_cores"), line("generator", "generator_cores")]
     refusals = {**server["refused"], **{f"{k} (in line)": v for k, v in server["abandoned"].items()}}
     return [
-        Figure("Batch sizes", bar_chart(server["batch_sizes"], "images in a batch", "batches")),
-        Figure("Refused and given up, by reason", bar_chart(list(refusals.items()), "reason", "requests")),
-        Figure("Waiting line", line_chart([line("waiting", "waiting")], SECOND, Axis("images"))),
-        Figure("Processor", line_chart(cores, SECOND, Axis("cores"))),
-        Figure("Memory of the server", line_chart([line("resident", "memory_mb")], SECOND, Axis("MB"))),
+        Chart("Batch sizes", bar_chart(server["batch_sizes"], "images in a batch", "batches")),
+        Chart("Refused and given up, by reason", bar_chart(list(refusals.items()), "reason", "requests")),
+        Chart("Waiting line", line_chart([line("waiting", "waiting")], SECOND, Axis("images"))),
+        Chart("Processor", line_chart(cores, SECOND, Axis("cores"))),
+        Chart("Memory of the server", line_chart([line("resident", "memory_mb")], SECOND, Axis("MB"))),
     ]
 
 
@@ -215,16 +216,16 @@ def _percentiles(document: Document) -> str:
     summary = document["summary"]
     columns = ("p50", "p90", "p95", "p99", "p99.9", "max")
     rows = [
-        [label, *(_ms(summary[f"{name}_ms_{column}"]) for column in columns)]
+        [label, *(ms(summary[f"{name}_ms_{column}"]) for column in columns)]
         for label, name in (
             ("response: schedule to answer", "response"),
             ("service: sent to answer", "service"),
         )
     ]
     note = (
-        f"Milliseconds, exact. The sender was {_ms(summary['lateness_ms_p99'])} ms late at p99. "
-        f"Of an answer's time, says the server (p50): decode {_ms(summary['server_decode_ms_p50'])}, "
-        f"queue {_ms(summary['server_queue_ms_p50'])}, inference {_ms(summary['server_infer_ms_p50'])}."
+        f"Milliseconds, exact. The sender was {ms(summary['lateness_ms_p99'])} ms late at p99. "
+        f"Of an answer's time, says the server (p50): decode {ms(summary['server_decode_ms_p50'])}, "
+        f"queue {ms(summary['server_queue_ms_p50'])}, inference {ms(summary['server_infer_ms_p50'])}."
     )
     return page.table("Latency of answers", ["", *columns], rows, note)
 
@@ -244,14 +245,14 @@ def _phases(document: Document) -> str:
     rows = [
         [
             phase["name"],
-            _n(step["offered_per_second"]),
-            _n(step["goodput_per_second"]),
-            _share(step["goodput_share"]),
-            _ms(step["response_ms_p50"]),
-            _ms(step["response_ms_p99"]),
-            _share(step["refused_share"] + step["expired_share"]),
-            _share(step["error_share"]),
-            _n(step["batch_size_mean"]),
+            number(step["offered_per_second"]),
+            number(step["goodput_per_second"]),
+            share(step["goodput_share"]),
+            ms(step["response_ms_p50"]),
+            ms(step["response_ms_p99"]),
+            share(step["refused_share"] + step["expired_share"]),
+            share(step["error_share"]),
+            number(step["batch_size_mean"]),
         ]
         for phase, step in zip(document["phases"], document["steps"], strict=True)
     ]
@@ -275,11 +276,11 @@ def _forecast(document: Document) -> str:
     for phase, step, expected in zip(
         document["phases"], document["steps"], document["forecast"], strict=False
     ):
-        pairs = [(_n(step[figure]), _n(expected[figure])) for figure in figures]
+        pairs = [(number(step[figure]), number(expected[figure])) for figure in figures]
         rows.append([phase["name"], *(cell for pair in pairs for cell in pair)])
     note = (
-        f"The serving policy, simulated with the learnt curve. {_n(OUTSIDE_SECONDS * 1000)} ms for decoding, "
-        "HTTP and transfer are included; large photographs take more."
+        f"The serving policy, simulated with the learnt curve. {number(OUTSIDE_SECONDS * 1000)} ms "
+        "for decoding, HTTP and transfer are included; large photographs take more."
     )
     return page.table("Forecast against measurement", header, rows, note)
 
@@ -287,9 +288,9 @@ def _forecast(document: Document) -> str:
 def _outcomes(document: Document) -> str:
     kinds = document["outcomes"]
     names = sorted({name for outcomes in kinds.values() for name in outcomes})
-    rows = [[kind, *(_n(outcomes.get(name, 0)) for name in names)] for kind, outcomes in kinds.items()]
+    rows = [[kind, *(number(outcomes.get(name, 0)) for name in names)] for kind, outcomes in kinds.items()]
     return page.table("Requests by kind and outcome", ["kind", *names], rows) + page.table(
-        "Errors", ["what", "requests"], [[what, _n(count)] for what, count in document["faults"].items()]
+        "Errors", ["what", "requests"], [[what, number(count)] for what, count in document["faults"].items()]
     )
 
 
@@ -300,7 +301,7 @@ def _counts(document: Document) -> str:
         ("refused", server.get("refused", {})),
         ("given up in line", server.get("abandoned", {})),
     )
-    rows = [[what, reason, _n(count)] for what, counts in groups for reason, count in counts.items()]
+    rows = [[what, reason, number(count)] for what, counts in groups for reason, count in counts.items()]
     return page.table("What the server counted", ["", "why", "count"], rows)
 
 
@@ -308,17 +309,5 @@ def _f(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _n(value: float | None) -> str:
-    return number(_f(value))
-
-
 def _ended(exit_code: int) -> str:
     return "killed" if exit_code == -SIGKILL else str(exit_code)
-
-
-def _ms(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.1f}"
-
-
-def _share(value: float) -> str:
-    return f"{value:.2%}"

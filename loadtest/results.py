@@ -9,19 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from statistics import median
 from typing import Any
-
-import numpy as np
 
 from loadtest import analysis, plan, report, scrape, traffic
 from loadtest.described import Described
 from loadtest.errors import BadObjectives
 from loadtest.measured import Measured
-from loadtest.measuring import Repeat
+from loadtest.measuring import Measurement
 from loadtest.scenarios import Scenario
-from loadtest.schedules import Arrivals, Phase, of_phases
-from loadtest.scrape import Watched
+from loadtest.schedules import Arrivals, Phase, drawn
 from loadtest.verdict import Objective, compare
 
 FORMAT = 1
@@ -41,7 +37,7 @@ class Run:
     arrivals: Arrivals
     phases: Sequence[Phase]
     target_seconds: float
-    repeats: Sequence[Repeat] = ()
+    repeats: Sequence[Measurement] = ()
     exit_code: int | None = None  # where the scenario stops the server
 
     @property
@@ -55,7 +51,7 @@ def document(
     """Details are those of the last repeat, the summary is the median of all."""
     last = run.repeats[-1]
     summaries = [each.summary for each in run.repeats]
-    summary = {name: _median([each[name] for each in summaries]) for name in FIGURES}
+    summary = {name: analysis.known_median([each[name] for each in summaries]) for name in FIGURES}
     steps = analysis.by_phase(last.rows, run.phases, run.target_seconds)
     compared = compare(summaries, baseline["repeats"]) if baseline else []
     return {
@@ -76,7 +72,8 @@ def document(
         "outcomes": analysis.outcomes_by_kind(last.rows),
         "faults": last.faults,
         "forecast": _forecast(run),
-        **_watched(last),
+        "server": last.watched.figures(),
+        "generator": _generator(last),
         "events": [asdict(event) for event in last.events],
         "exit_code": run.exit_code,
         "objectives": [
@@ -92,54 +89,16 @@ def _forecast(run: Run) -> list[analysis.Summary]:
     one_image = run.scenario.traffic in {traffic.native, traffic.flask, traffic.classificar}
     if not one_image or run.scenario.stops_the_server:
         return []
-    forecasts = []
+    asked, forecasts = plan.question(run.model), []
     for index, phase in enumerate(run.phases):
-        times = of_phases([phase], run.arrivals, seed=index).tolist()
-        asked = plan.question(run.model, lambda _, times=times: times)  # type: ignore[misc]
-        expected = plan.forecast(asked, phase.rate)
+        times = drawn(run.arrivals, phase.rate, phase.seconds, seed=index).tolist()
+        expected = plan.forecast(asked, times)
         forecasts.append(plan.figures(expected, phase.seconds, run.target_seconds))
     return forecasts
 
 
-def _watched(repeat: Repeat) -> dict[str, Any]:
-    watched = repeat.watched
-    samples = watched.samples()
-    generator = _generator(repeat)
-    if len(samples) < 2:
-        return {"server": {}, "generator": generator}
-    before, after = samples[0], samples[-1]
-
-    def counted(name: str, label: str) -> dict[str, float]:
-        return scrape.grown(*(scrape.by_label(each, name, label) for each in (before, after)))
-
-    memory = [scrape.total(each, "process_resident_memory_bytes") / 1e6 for each in samples]
-    cpu = [scrape.total(each, "process_cpu_seconds_total") for each in samples]
-    waiting = [scrape.total(each, "rotulo_waiting") for each in samples]
-    server = {
-        "batch_sizes": scrape.batch_sizes(before, after),
-        "closed": counted("rotulo_batches_closed_total", "reason"),
-        "refused": counted("rotulo_refused_total", "reason"),
-        "abandoned": counted("rotulo_abandoned_total", "stage"),
-        "cpu_cores_mean": (cpu[-1] - cpu[0]) / (watched.at[-1] - watched.at[0]),
-        "memory_mb_first": memory[0],
-        "memory_mb_last": memory[-1],
-        "memory_mb_max": max(memory),
-        "series": _series(watched, cpu, memory, waiting),
-    }
-    return {"server": server, "generator": generator}
-
-
-def _series(
-    watched: Watched, cpu: Sequence[float], memory: Sequence[float], waiting: Sequence[float]
-) -> list[dict[str, float]]:
-    names = ("second", "cpu_cores", "generator_cores", "memory_mb", "waiting")
-    own = _rates(watched.at, watched.own_cpu_seconds)
-    columns = (watched.at[1:], _rates(watched.at, cpu), own, memory[1:], waiting[1:])
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
-
-
-def _generator(repeat: Repeat) -> dict[str, Any]:
-    cores = max(_rates(repeat.watched.at, repeat.watched.own_cpu_seconds), default=math.nan)
+def _generator(repeat: Measurement) -> dict[str, Any]:
+    cores = max(scrape.rates(repeat.watched.at, repeat.watched.own_cpu_seconds), default=math.nan)
     late = repeat.summary["lateness_ms_p99"]
     too_late = late > max(LATE_MS, LATE_SHARE * repeat.summary["response_ms_p99"])
     return {
@@ -147,15 +106,6 @@ def _generator(repeat: Repeat) -> dict[str, Any]:
         "lateness_ms_p99": late,
         "is_bottleneck": bool(cores > BUSY_CORES or too_late),
     }
-
-
-def _rates(at: Sequence[float], values: Sequence[float]) -> list[float]:
-    return (np.diff(values) / np.maximum(np.diff(at), 1e-9)).tolist()  # type: ignore[no-any-return]
-
-
-def _median(values: Sequence[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return median(known) if known else math.nan
 
 
 def write(folder: Path, described: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -18,11 +18,12 @@ from loadtest.disturbances import Timetable, reload, require_reload
 from loadtest.errors import BadOptions, NoServer, NotOffered
 from loadtest.images import load_images
 from loadtest.loads import Load
-from loadtest.measuring import Repeat, address, measure, say, sent
+from loadtest.measuring import Measurement, address, measure, sent
+from loadtest.progress import say
 from loadtest.results import Run
 from loadtest.scenarios import SCENARIOS, Scenario
 from loadtest.schedules import Arrivals, Phase
-from loadtest.serving import ADMIN_TOKEN, Served, serving
+from loadtest.serving import ADMIN_TOKEN, Served, reached
 from loadtest.traffic import Target
 
 # Beside an image's share of its batch: HTTP, decoding, and a sender on the same machine. Measured on two
@@ -70,7 +71,8 @@ def _run(options: argparse.Namespace) -> int:
     baseline = results.read(options.baseline) if options.baseline else None
     folder = options.out / f"{scenario.name}-{datetime.now().astimezone():%Y%m%d-%H%M%S-%f}"
     folder.mkdir(parents=True)
-    with _server(options, folder / "service.log") as served:
+    flags, token = shlex.split(options.service), options.admin_token
+    with reached(options.url, folder / "service.log", flags, admin_token=token) as served:
         run = _measure(scenario, served, options, baseline)
     document = results.document(run, objectives, baseline)
     results.write(folder, document)
@@ -87,16 +89,6 @@ def _objectives(scenario: Scenario, path: Path | None) -> list[verdict.Objective
     # After a stop nobody takes a connection, and that is as it should be.
     figure = "lost_share" if scenario.stops_the_server else "error_share"
     return [verdict.Objective(figure, 0.0, at_most=True)]
-
-
-@contextlib.contextmanager
-def _server(options: argparse.Namespace, log: Path) -> Iterator[Served]:
-    if options.url:
-        yield Served(options.url.rstrip("/"), admin_token=options.admin_token)
-        return
-    say("starting the service")
-    with serving(log, shlex.split(options.service)) as served:
-        yield served
 
 
 def _measure(
@@ -128,7 +120,7 @@ def _measure(
     return replace(run, model=model, repeats=repeats, exit_code=exit_code)
 
 
-def _repeat(scenario: Scenario, served: Served, model: str, load: Load, target_seconds: float) -> Repeat:
+def _repeat(scenario: Scenario, served: Served, model: str, load: Load, target_seconds: float) -> Measurement:
     due = [(share * load.seconds, disturbance) for share, disturbance in scenario.disturbances]
     timetable = Timetable(served, model, due)
     repeat = measure(served.url, load, target_seconds, timetable)
@@ -137,8 +129,7 @@ def _repeat(scenario: Scenario, served: Served, model: str, load: Load, target_s
 
 def default_rate(scenario: Scenario, model: Described) -> float:
     """The scenario's share of what one server is expected to hold, by its learnt curve and its HTTP."""
-    asked = plan.question(model, lambda _: [])
-    images = 1 / (1 / plan.capacity(asked) + HTTP_SECONDS)
+    images = 1 / (1 / plan.capacity(plan.question(model)) + HTTP_SECONDS)
     return float(f"{max(1.0, scenario.load * images):.2g}")
 
 

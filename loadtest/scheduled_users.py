@@ -8,37 +8,25 @@ of the total. Without a free connection requests wait, while their response time
 
 from __future__ import annotations
 
-import math
 import random
 import time
-from argparse import ArgumentTypeError
 from typing import Any
 
 from gevent.pool import Group
 from locust import events, task
 from locust.argument_parser import LocustArgumentParser
 
-from loadtest.schedules import Arrivals
+from loadtest.schedules import Arrivals, positive
 from loadtest.users import ImageUser, Request, flask_request, native_request
 
 LAST_ANSWERS_SECONDS = 10.0
 
 
-def positive(text: str) -> float:
-    """A number above 0; raises ArgumentTypeError."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < math.inf:
-        raise ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def _add_options(parser: LocustArgumentParser) -> None:
     parser.add_argument("--rate", type=positive, default=10.0, help="requests/s of each Scheduled... user")
-    parser.add_argument("--arrivals", choices=list(map(str, Arrivals)), default="poisson", help="their gaps")
+    gaps = [str(Arrivals.POISSON), str(Arrivals.UNIFORM)]  # Locust asks for one gap at a time: no bursts
+    parser.add_argument("--arrivals", choices=gaps, default="poisson", help="their gaps")
 
 
 class ScheduledUser(ImageUser):

@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -28,6 +30,49 @@ class Watched:
     def samples(self) -> list[Samples]:
         """The pages, read. Not while load is being sent: reading takes milliseconds."""
         return [parse(page) for page in self.pages]
+
+    def figures(self) -> dict[str, Any]:
+        """What the server said of itself, and counted meanwhile; empty where it did not say it twice."""
+        samples = self.samples()
+        if len(samples) < 2:
+            return {}
+        before, after = samples[0], samples[-1]
+
+        def counted(name: str, label: str) -> dict[str, float]:
+            return grown(*(by_label(each, name, label) for each in (before, after)))
+
+        memory, cpu, waiting = (
+            [total(each, name) for each in samples]
+            for name in ("process_resident_memory_bytes", "process_cpu_seconds_total", "rotulo_waiting")
+        )
+        memory = [each / 1e6 for each in memory]
+        series = {
+            "second": self.at[1:],
+            "cpu_cores": rates(self.at, cpu),
+            "generator_cores": rates(self.at, self.own_cpu_seconds),
+            "memory_mb": memory[1:],
+            "waiting": waiting[1:],
+        }
+        return {
+            "batch_sizes": batch_sizes(before, after),
+            "closed": counted("rotulo_batches_closed_total", "reason"),
+            "refused": counted("rotulo_refused_total", "reason"),
+            "abandoned": counted("rotulo_abandoned_total", "stage"),
+            "cpu_cores_mean": _rate(self.at, cpu),
+            "memory_mb_first": memory[0],
+            "memory_mb_last": memory[-1],
+            "memory_mb_max": max(memory),
+            "series": [dict(zip(series, row, strict=True)) for row in zip(*series.values(), strict=True)],
+        }
+
+    def cores(self, start: float, end: float) -> float:
+        """CPU seconds of the server a second, between two moments; NaN where it does not say."""
+        cpu = [total(each, "process_cpu_seconds_total") for each in self.samples()]
+        return _rate(self.at, cpu, start, end)
+
+    def own_cores(self, start: float, end: float) -> float:
+        """As `cores`, of this process."""
+        return _rate(self.at, self.own_cpu_seconds, start, end)
 
 
 @contextlib.contextmanager
@@ -82,6 +127,22 @@ def by_label(samples: Samples, name: str, label: str) -> dict[str, float]:
             key = dict(labels).get(label, "")
             summed[key] = summed.get(key, 0.0) + value
     return summed
+
+
+def rates(at: Sequence[float], values: Sequence[float]) -> list[float]:
+    """What was added a second, from each moment to the next."""
+    moments = zip(at, values, strict=True)
+    return [(b - a) / max(later - earlier, 1e-9) for (earlier, a), (later, b) in pairwise(moments)]
+
+
+def _rate(
+    at: Sequence[float], values: Sequence[float], start: float = -math.inf, end: float = math.inf
+) -> float:
+    inside = [pair for pair in zip(at, values, strict=True) if start <= pair[0] <= end]
+    if len(inside) < 2:
+        return math.nan
+    (earlier, a), (later, b) = inside[0], inside[-1]
+    return (b - a) / (later - earlier)
 
 
 def grown(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:

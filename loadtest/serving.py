@@ -1,10 +1,11 @@
-"""A server of our own for the length of a run: started on a free port, stopped as an operator would."""
+"""The server under load: one that runs already, or one of our own, stopped as an operator would."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import secrets
+import shlex
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from loadtest.described import get
 from loadtest.errors import NoServer
+from loadtest.progress import say
 
 ADMIN_TOKEN = "ROTULO_ADMIN_TOKEN"  # noqa: S105 (the name of a setting of the service)
 SERVICE = (sys.executable, "-m", "service")
@@ -45,6 +47,19 @@ class Served:
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
+
+
+@contextlib.contextmanager
+def reached(
+    url: str | None, log: Path, flags: Sequence[str], command: Sequence[str] = SERVICE, admin_token: str = ""
+) -> Iterator[Served]:
+    """The server at ``url``; where there is none, one of our own as `serving` starts it."""
+    if url:
+        yield Served(url.rstrip("/"), admin_token=admin_token)
+        return
+    say(f"starting {shlex.join(command)}")
+    with serving(log, flags, command) as served:
+        yield served
 
 
 @contextlib.contextmanager

@@ -16,8 +16,9 @@ from loadtest.answers import Outcome, native_answer
 from loadtest.described import Described
 from loadtest.levels import Bench, Figures
 from loadtest.loads import Load
-from loadtest.measuring import Repeat, measure, say
+from loadtest.measuring import Measurement, measure
 from loadtest.messages import Message, post
+from loadtest.progress import say
 from loadtest.schedules import Arrivals, Phase
 from loadtest.traffic import Target
 
@@ -64,7 +65,7 @@ def refusal(bench: Bench, target: Target) -> Figures:
     rows = repeat.rows
     turned_down = rows.where(rows.of(Outcome.REFUSED) | rows.of(Outcome.EXPIRED))
     share = len(turned_down.scheduled) / max(len(rows.scheduled), 1)
-    cores = levels.cores(repeat, 0.0, phase.seconds) if share >= analysis.HELD_SHARE else math.nan
+    cores = repeat.watched.cores(0.0, phase.seconds) if share >= analysis.HELD_SHARE else math.nan
     return {
         "turned_down_share": share,
         "cpu_ms": cores * 1000 / repeat.summary["offered_per_second"],
@@ -93,7 +94,7 @@ def tight(bench: Bench, level: float, without: Figures, repeats: int) -> Figures
 
 def flood(bench: Bench, target: Target, flooded: Described, repeats: int) -> Figures:
     """One model quiet, alone and then while another is sent three times what it holds."""
-    asked = plan.question(flooded, lambda _: [])
+    asked = plan.question(flooded)
     rate = FLOOD_FACTOR * plan.capacity(asked)
     others = traffic.native(replace(target, model=flooded.name))
     quiet_rate = QUIET_SHARE * bench.capacity
@@ -129,7 +130,7 @@ def _of(messages: Sequence[Message], kind: str) -> list[Message]:
     return [replace(message, kind=kind) for message in messages]
 
 
-def _measured(bench: Bench, messages: Sequence[Message], phase: Phase, arrivals: Arrivals) -> Repeat:
+def _measured(bench: Bench, messages: Sequence[Message], phase: Phase, arrivals: Arrivals) -> Measurement:
     return measure(bench.url, loads.of_phases(messages, [phase], arrivals), bench.target_seconds)
 
 

@@ -40,9 +40,6 @@ class Objective:
         return f"{self.figure} {'at most' if self.at_most else 'at least'} {self.limit:g}"
 
 
-NO_ERRORS = Objective("error_share", 0.0, at_most=True)
-
-
 def read_objectives(path: Path, figures: Sequence[str]) -> list[Objective]:
     """The file's objectives; raises BadObjectives for anything that is not understood."""
     try:

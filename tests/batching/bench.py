@@ -6,10 +6,9 @@ from contextlib import suppress
 from random import Random
 
 from batching import Batcher, BatchPolicy, Device, QueueFull
-from batching.arrivals import poisson
 from batching.simulate import simulate
 from batching.waiting import Ticket, WaitingLine
-from tests.batching.world import affine, learnt
+from tests.batching.world import affine, learnt, poisson
 
 SECONDS = affine(0.0005, 0.0016)
 CAPACITY = 32 / SECONDS(32)

@@ -4,10 +4,11 @@ Several HTTP processes can each keep a line of their own and take turns at the d
 to one line in one process. The curves are assumptions; the policy is the one that serves.
 """
 
-from batching.arrivals import poisson
 from batching.policy import BatchPolicy
-from batching.simulate import Forecast, simulate
-from tests.batching.world import BatchSeconds, affine, learnt
+from batching.simulate import simulate
+from loadtest import plan
+from loadtest.analysis import Summary
+from tests.batching.world import BatchSeconds, affine, learnt, poisson
 
 SECONDS_SIMULATED = 10.0
 LINES = (1, 2, 4, 8)
@@ -18,10 +19,11 @@ DEVICES: tuple[tuple[str, BatchSeconds, BatchPolicy], ...] = (
 )
 
 
-def forecast(seconds: BatchSeconds, policy: BatchPolicy, rate: float, lines: int) -> Forecast:
+def forecast(seconds: BatchSeconds, policy: BatchPolicy, rate: float, lines: int) -> Summary:
     """Of Poisson arrivals at ``rate``, spread evenly over so many lines."""
     load = poisson(rate, SECONDS_SIMULATED, seed=1)
-    return simulate(load, policy, learnt(seconds), batch_seconds=seconds, lines=lines)
+    one = simulate(load, policy, learnt(seconds), batch_seconds=seconds, lines=lines)
+    return plan.figures(one, SECONDS_SIMULATED, policy.latency_target_seconds)
 
 
 def main() -> None:
@@ -36,11 +38,11 @@ def main() -> None:
                 cells = [
                     f"{load} x",
                     str(lines),
-                    f"{one.goodput:,.0f}",
-                    f"{one.latency_percentile(50) * 1000:.1f}",
-                    f"{one.latency_percentile(99) * 1000:.1f}",
-                    f"{one.mean_batch:.1f}",
-                    f"{one.refused / one.offered:.1%}",
+                    f"{one['goodput_per_second']:,.0f}",
+                    f"{one['response_ms_p50']:.1f}",
+                    f"{one['response_ms_p99']:.1f}",
+                    f"{one['batch_size_mean']:.1f}",
+                    f"{one['unserved_share']:.1%}",
                 ]
                 print("| " + " | ".join(cells) + " |")
 

@@ -1,7 +1,8 @@
 """A device and its lanes under a clock that the test moves: the shell without the shell."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import inf
+from random import Random
 
 from batching.lane import ClosedBatch, Lane, Refusal
 from batching.latency import LatencyModel
@@ -19,6 +20,15 @@ def affine(fixed: float, each: float) -> BatchSeconds:
 def learnt(seconds: BatchSeconds) -> LatencyModel:
     """A model that has measured exactly this."""
     return LatencyModel([(size, seconds(size)) for size in (1, 2, 4, 8, 16, 32) for _ in range(3)])
+
+
+def poisson(rate: float, seconds: float, *, seed: int = 0) -> Iterator[float]:
+    """Independent arrivals, ``rate`` a second, ascending."""
+    rng = Random(seed)
+    now = rng.expovariate(rate)
+    while now < seconds:
+        yield now
+        now += rng.expovariate(rate)
 
 
 class Model:

@@ -16,10 +16,9 @@ from loadtest.__main__ import main
 from loadtest.analysis import Rows, Summary, rows
 from loadtest.answers import Outcome
 from loadtest.errors import NothingHeld
-from loadtest.levels import middle
+from loadtest.levels import middle, recovery_seconds
 from loadtest.loads import Load
 from loadtest.measured import Measured
-from loadtest.recovery import recovery_seconds
 from loadtest.schedules import Arrivals, Phase
 from loadtest.serving import Served
 from tests.loadtest.fakes import fake_server
@@ -143,7 +142,7 @@ def test_both_servers_that_are_started_get_the_flags_and_the_same_target(
         started.append((command[-1], flags))
         yield Served(server.url)
 
-    monkeypatch.setattr("loadtest.overload.serving", serving)
+    monkeypatch.setattr("loadtest.serving.serving", serving)
     with fake_server(rotulo("cifar10")) as server:
         overload(tmp_path, "--service", "--models-dir 'my models'", "--beside", "python -m other")
     flags = ["--models-dir", "my models"]

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from batching.arrivals import poisson
 from batching.simulate import Forecast
 from loadtest.__main__ import main
 from loadtest.described import Described, describe
-from loadtest.errors import BadArrivals, NoServer
+from loadtest.errors import BadArrivals, BadOptions, NoServer
 from loadtest.plan import (
+    Planned,
     Question,
     between,
     capacity,
+    fewest,
     figures,
     forecast,
     plan,
@@ -24,7 +26,9 @@ from loadtest.plan import (
     rates_between,
     recorded,
     report,
+    row,
 )
+from loadtest.schedules import poisson
 from tests.loadtest.fakes import Received, Reply, fake_server
 
 # 4 ms and 1 ms an image: at most 32 / 36 ms = 889 images/s.
@@ -41,8 +45,23 @@ DOCUMENT = {
 }
 
 
+SECONDS = 5.0
+
+
 def asked(replicas: tuple[int, int] = (1, 1000)) -> Question:
-    return question(MODEL, lambda rate: list(poisson(rate, 5)), refusal_seconds=0.0, replicas=replicas)
+    return question(MODEL, refusal_seconds=0.0, replicas=replicas)
+
+
+def times(rate: float) -> list[float]:
+    return list(poisson(rate, SECONDS))
+
+
+def goodput(one: Forecast) -> float:
+    return one.on_time / SECONDS
+
+
+def planned(asked: Question, rate: float) -> Planned:
+    return plan(asked, rate, times(rate), SECONDS)
 
 
 def test_capacity_is_that_of_the_largest_batch_within_the_target() -> None:
@@ -50,30 +69,29 @@ def test_capacity_is_that_of_the_largest_batch_within_the_target() -> None:
 
 
 def test_below_capacity_everybody_is_served_in_time() -> None:
-    one = forecast(asked(), 400)
-    assert one.on_time == one.offered
-    assert one.latency_percentile(99) < 0.1
+    one = forecast(asked(), times(400))
+    assert one.on_time == one.offered == len(times(400))
 
 
 def test_above_capacity_the_rest_is_refused_and_who_is_answered_is_in_time() -> None:
-    one = forecast(asked(), 2000)
-    assert one.goodput == pytest.approx(889, rel=0.1)
+    one = forecast(asked(), times(2000))
+    assert goodput(one) == pytest.approx(889, rel=0.1)
     assert one.refused > 0
-    assert one.latency_percentile(99) <= 0.101
+    assert figures(one, SECONDS, 0.1)["response_ms_p99"] <= 101
 
 
 def test_what_an_answer_takes_besides_is_kept_free_and_counted() -> None:
-    busy = question(MODEL, lambda rate: list(poisson(rate, 5)), outside_seconds=0.02, refusal_seconds=0.0)
-    one = forecast(busy, 2000)
-    assert one.goodput == pytest.approx(889, rel=0.1)
+    busy = question(MODEL, outside_seconds=0.02, refusal_seconds=0.0)
+    one = forecast(busy, times(2000))
+    assert goodput(one) == pytest.approx(889, rel=0.1)
     assert min(one.latencies) > 0.02
-    assert one.latency_percentile(99) <= 0.101
+    assert figures(one, SECONDS, 0.1)["response_ms_p99"] <= 101
 
 
 def test_refusing_costs_the_device_time() -> None:
-    dear = question(MODEL, lambda rate: list(poisson(rate, 5)), outside_seconds=0.0, refusal_seconds=0.0002)
-    goodput = (889 - 0.4 * 889) / (1 - 0.0002 * 889)  # of 2,000, the rest is refused for 0.2 ms each
-    assert forecast(dear, 2000).goodput == pytest.approx(goodput, rel=0.1)
+    dear = question(MODEL, outside_seconds=0.0, refusal_seconds=0.0002)
+    expected = (889 - 0.4 * 889) / (1 - 0.0002 * 889)  # of 2,000, the rest is refused for 0.2 ms each
+    assert goodput(forecast(dear, times(2000))) == pytest.approx(expected, rel=0.1)
 
 
 def test_a_forecast_is_summed_up_by_the_rules_of_what_is_measured() -> None:
@@ -89,29 +107,55 @@ def test_a_forecast_is_summed_up_by_the_rules_of_what_is_measured() -> None:
     }
 
 
+def test_the_table_says_what_the_report_of_a_run_would_say_of_the_same_answers() -> None:
+    four = Forecast(0.1)
+    four.latencies.extend([0.2, 0.01, 0.04, 0.03])
+    four.batch_sizes.extend([1, 3])
+    cells = row(Planned(2.0, figures(four, 2.0, 0.1), 1, None))
+    assert cells[1:5] == ["1.5", "40.0", "200.0", "2.5"]
+
+
 def test_of_a_forecast_without_answers_no_latency_is_known_and_no_batch() -> None:
     expected = figures(Forecast(0.1, offered=1, refused=1), 2.0, 0.1)
     assert math.isnan(expected["response_ms_p50"])
     assert math.isnan(expected["batch_size_mean"])
 
 
-def test_the_replicas_are_the_fewest_that_are_enough() -> None:
-    planned = plan(asked(), 2000)
-    assert planned.replicas
-    fewer = forecast(asked(), 2000, planned.replicas - 1)
-    assert planned.enough
-    assert planned.enough.on_time >= 0.99 * planned.enough.offered
+ONE_BY_ONE = replace(MODEL, max_batch_size=1)  # 200 images/s, so that a few requests take many replicas
+
+
+@pytest.mark.parametrize("most", [1000, 42])
+@pytest.mark.parametrize(("model", "rate", "fewest"), [(MODEL, 2000, 3), (ONE_BY_ONE, 8100, 42)])
+def test_the_replicas_are_the_fewest_that_are_enough(
+    model: Described, rate: float, fewest: int, most: int
+) -> None:
+    about, load = question(model, refusal_seconds=0.0, replicas=(1, most)), list(poisson(rate, 1.0))
+    assert plan(about, rate, load, 1.0).replicas == fewest
+    enough, fewer = (forecast(about, load, count) for count in (fewest, fewest - 1))
+    assert enough.on_time >= 0.99 * enough.offered
     assert fewer.on_time < 0.99 * fewer.offered
 
 
+def test_the_fewest_are_found_wherever_they_are() -> None:
+    for wanted in (*range(1, 130), 999, 1000):
+        enough = wanted.__le__
+        assert [fewest(enough, 1, most) for most in (1000, wanted, wanted - 1)] == [wanted, wanted, None]
+    assert fewest(lambda _: True, 7, 1000) == 7
+
+
+def test_of_so_short_a_load_that_nobody_comes_nothing_is_known_but_that_one_replica_holds_it() -> None:
+    assert row(plan(asked(), 1, [], 0.01)) == ["1", "0", "–", "–", "–", "0.00%", "1", "–"]
+
+
 def test_more_replicas_than_were_asked_about_is_said_and_not_guessed() -> None:
-    planned = plan(asked((1, 2)), 5000)
-    assert planned.replicas is None
-    assert planned.enough is None
+    too_many = planned(asked((1, 2)), 5000)
+    assert too_many.replicas is None
+    assert too_many.enough is None
+    assert row(too_many)[-2:] == ["more", ""]
 
 
 def test_the_page_names_the_model_and_draws_every_chart() -> None:
-    html = report(MODEL, asked(), [plan(asked(), 100), plan(asked(), 2000)])
+    html = report(MODEL, asked(), [planned(asked(), 100), planned(asked(), 2000)])
     assert "cifar10/7 on torch cpu fp32" in html
     assert html.count("<svg") == 4
 
@@ -126,14 +170,16 @@ def test_ranges_are_read_as_low_to_high() -> None:
 
 def test_rates_are_equal_factors_apart_with_both_ends() -> None:
     assert rates_between(50, 800, 5) == [50, 100, 200, 400, 800]
-    assert rates_between(50, 50, 5) == [50]
+    assert rates_between(50, 50, 1) == [50]
+    with pytest.raises(BadOptions, match="two ends"):
+        rates_between(50, 800, 1)
 
 
 def test_recorded_arrivals_must_ascend(tmp_path: Path) -> None:
     path = tmp_path / "arrivals.txt"
     path.write_text("0.5\n0.75\n2\n")
     assert recorded(path) == [0.5, 0.75, 2.0]
-    for wrong in ("2\n1\n", "1\n", "a\n"):
+    for wrong in ("2\n1\n", "1\n", "a\n", "0\n0\n", "1\ninf\n"):
         path.write_text(wrong)
         with pytest.raises(BadArrivals, match=r"arrivals\.txt"):
             recorded(path)
@@ -163,6 +209,26 @@ def test_the_command_prints_a_row_for_each_rate_and_writes_the_page(
         assert main(["plan", "--url", server.url, *options]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:-1]] == ["50", "100", "200"]
     assert "What would this load do?" in html.read_text()
+
+
+def test_replicas_behind_a_balancer_that_knows_their_load_may_be_fewer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    html, replicas = tmp_path / "plan.html", {}
+    with fake_server(lambda _: Reply(document={**DOCUMENT, "max_batch_size": 1})) as server:
+        options = ["--url", server.url, "--rate", "2000", "--seconds", "1", "--html", str(html)]
+        for routing in ("random", "least_loaded"):
+            assert main(["plan", *options, "--routing", routing]) == 0
+            replicas[routing] = int(capsys.readouterr().out.splitlines()[2].split()[-2])
+            assert f"{routing} routing" in html.read_text()
+    assert replicas["least_loaded"] < replicas["random"]
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "x", "inf"])
+def test_the_seconds_of_a_load_are_a_number_above_0(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["plan", f"--seconds={wrong}"])
+    assert "is not a number above 0" in capsys.readouterr().err
 
 
 def test_the_command_says_in_one_line_that_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:

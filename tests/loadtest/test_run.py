@@ -151,7 +151,7 @@ def test_a_server_that_is_told_to_stop_must_end_by_itself_and_well(
     monkeypatch.setattr("loadtest.serving.STOP_TIMEOUT_SECONDS", patience_seconds)
     short = ["--rate", "50", "--seconds", "1.2", "--warmup", "0", "--out", str(tmp_path)]
     with fake_server(rotulo("cifar10")) as server:
-        monkeypatch.setattr("loadtest.run.serving", lambda *_: ending(server.url, on_sigterm))
+        monkeypatch.setattr("loadtest.serving.serving", lambda *_: ending(server.url, on_sigterm))
         assert main(["run", "shutdown", *short]) == verdict
     assert f"{'exit code of the server':26}{shown}\n" in capsys.readouterr().out
 
@@ -161,11 +161,11 @@ def test_flags_for_the_service_are_read_as_a_shell_reads_them(
 ) -> None:
     started = []
 
-    def serving(_log: Path, flags: list[str]) -> contextlib.nullcontext[Served]:
+    def serving(_log: Path, flags: list[str], _command: tuple[str, ...]) -> contextlib.nullcontext[Served]:
         started.append(flags)
         return contextlib.nullcontext(Served(server.url))
 
-    monkeypatch.setattr("loadtest.run.serving", serving)
+    monkeypatch.setattr("loadtest.serving.serving", serving)
     short = ["--rate", "50", "--seconds", "0.4", "--warmup", "0", "--out", str(tmp_path)]
     with fake_server(rotulo("cifar10")) as server:
         main(["run", "steady", "--service", "--models-dir 'my models'", *short])
