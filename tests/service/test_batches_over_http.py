@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ImageMaker
-from tests.live import LiveService, Response, multipart, serve
+from tests.live import TOKEN, LiveService, Response, multipart, serve
 from tests.service.fakes import FaultyEngine, HeldEngine, predictor_on
 
 NATIVE = "/v1/models/cifar10/predict"
@@ -96,6 +96,33 @@ def test_a_full_line_refuses_at_once_and_says_when_to_come_back(
     assert int(refused.headers["retry-after"]) >= 0
     assert refused.json()["retry_after_ms"] >= 0
     assert list(refused_flask.json()) == ["error"]
+
+
+@pytest.mark.parametrize("path", [NATIVE, "/predict"])
+def test_who_is_in_line_when_the_drain_runs_out_of_time_gets_a_503_and_the_service_ends(
+    engine: HeldEngine, make_image: ImageMaker, path: str
+) -> None:
+    body, headers = multipart(("file", make_image()))
+    with (
+        serve([predictor_on(engine)], latency_target_ms=300_000, drain_timeout_seconds=0.1) as draining,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        engine.hold()
+        running = pool.submit(draining.request, "POST", path, body, headers)
+        draining.wait_for_metric(1, "rotulo_batches_closed_total", model="cifar10", reason="device_free")
+        in_line = pool.submit(draining.request, "POST", path, body, headers)
+        wait_until_waiting(draining, 1)
+        draining.request("POST", "/shutdown", headers={"Authorization": f"Bearer {TOKEN}"})
+        draining.stop()  # returns while the engine is still held
+        responses = [running.result(), in_line.result()]
+        engine.release.set()
+    for response in responses:
+        assert response.status == 503
+        assert int(response.headers["retry-after"]) >= 1
+        assert response.headers["connection"] == "close"
+        assert b"the service stopped before the answer was ready" in response.body
+        assert path != NATIVE or response.json()["type"] == "urn:rotulo:problem:draining"
+    assert engine.sizes == [1]
 
 
 def test_an_engine_that_fails_answers_500_without_a_trace_and_the_next_request_is_served(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 
-from tests.torture import mutations
+from tests.torture import counting, mutations
 from tests.torture.faults import Group
 from tests.torture.health import Standing
+from tests.torture.mutations import in_words
+from tests.torture.signals import stopped_under_load
 from tests.torture.soak import soak
 from tests.torture.subject import Subject, started
 
+BUSY_CLIENTS = 10
 BAD_SERVER = (sys.executable, "-m", "tests.torture.bad_server")
 REQUESTS = 300
 SOAK_MINUTES, SOAK_RATE = 0.5, 50.0
@@ -28,6 +32,10 @@ def group() -> Group:
     faults.fault(57, "control: a server that keeps 2 KB of every request", "the slope check fails")(
         lambda _: _noticed(("--leak-bytes", "2000"), lambda bad: soak(bad, SOAK_MINUTES, SOAK_RATE))
     )
+    sent = "control: the service resets the first request that it has read"
+    faults.fault(49, sent, "the count of heads fails")(
+        lambda _: _raises(lambda: in_words(stopped_under_load(BUSY_CLIENTS, signal.SIGTERM, counting.LOSING)))
+    )
     return faults
 
 
@@ -39,8 +47,12 @@ def _standing(bad: Subject) -> str:
 
 def _noticed(flags: tuple[str, ...], check: Callable[[Subject], str]) -> str:
     with started(*flags, command=BAD_SERVER) as bad:
-        try:
-            what = check(bad)
-        except AssertionError as error:
-            return f"noticed: {error}"
+        return _raises(lambda: check(bad))
+
+
+def _raises(check: Callable[[], str]) -> str:
+    try:
+        what = check()
+    except AssertionError as error:
+        return f"noticed: {error}"
     raise AssertionError(f"not noticed: {what}")

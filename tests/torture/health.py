@@ -17,6 +17,9 @@ MAX_GROWTH_MB = 20.0
 # Sockets in TIME_WAIT are the kernel's; a handful covers what a probe of ours has open.
 SPARE_DESCRIPTORS, SPARE_THREADS = 4, 2
 MAX_CONFIDENCE_CHANGE = 0.02  # int8 batches of other sizes; the label never changes
+MAX_P99_RATIO = 2.0
+# What one core does in a moment is not what it promises: below this, a ratio says nothing.
+P99_FLOOR_MS = 50.0
 SETTLE_SECONDS = 40.0  # longer than the service's own send and body timeouts
 GOLDEN = (SAMPLES / "cat.jpg").read_bytes()
 
@@ -33,6 +36,11 @@ class Footprint:
 def footprint(subject: Subject) -> Footprint:
     process = psutil.Process(subject.process.pid)
     return Footprint(process.memory_info().rss / 1e6, process.num_fds(), process.num_threads())
+
+
+def most_p99_ms(quiet_ms: float) -> float:
+    """What callers may wait while others misbehave."""
+    return max(P99_FLOOR_MS, MAX_P99_RATIO * quiet_ms)
 
 
 def warm_up(subject: Subject) -> None:

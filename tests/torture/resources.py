@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import psutil
+
 from tests.torture import mutations
 from tests.torture.client import connected, head, post, statuses
 from tests.torture.faults import Group
-from tests.torture.health import GOLDEN
+from tests.torture.health import GOLDEN, SPARE_DESCRIPTORS
 from tests.torture.subject import NATIVE, ROOT, SERVICE, Subject, started, wait_for
 
 DESCRIPTORS, CONNECTIONS = 256, 400
@@ -47,6 +49,7 @@ def _descriptors(_: Subject) -> str:
         resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
 
     with started(in_child=few) as subject:
+        room = DESCRIPTORS - psutil.Process(subject.process.pid).num_fds()
         with contextlib.ExitStack() as stack:
             clients = []
             for _index in range(CONNECTIONS):
@@ -55,8 +58,10 @@ def _descriptors(_: Subject) -> str:
                     client.sendall(head("/healthz", method="GET"))
                     clients.append(client)
             answered = sum(_is_answered(client) for client in clients)
+        what = f"room for {room}: {answered} of {CONNECTIONS} answered at once"
+        assert room - SPARE_DESCRIPTORS <= answered < CONNECTIONS, what
         assert wait_for(lambda: _serves(subject), 30), subject.log[-500:]
-        return f"{answered} of {CONNECTIONS} answered, then served again"
+        return f"{what}, then served again"
 
 
 def _is_answered(client: socket.socket) -> bool:
@@ -149,9 +154,9 @@ def _little_memory(count: int) -> str:
         mapped = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         most = mapped + DECODES_MB * 2**20
         resource.prlimit(pid, resource.RLIMIT_AS, (most, most))
-        return mutations.attack(subject, count, seed=55, allowed=("200", "4", "503", "504")) + (
-            "" if _serves(subject) else " and then nothing"
-        )
+        what = mutations.attack(subject, count, seed=55, allowed=("200", "4", "503", "504"))
+        assert _serves(subject), f"{what}, and then nothing"
+        return f"{what}, then served"
 
 
 def _bad_settings() -> str:

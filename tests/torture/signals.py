@@ -8,7 +8,9 @@ import signal
 import socket
 import time
 from collections import Counter
+from collections.abc import Sequence
 
+from tests.torture import counting
 from tests.torture.client import Connection, Lost, connected, head, post
 from tests.torture.faults import Group
 from tests.torture.health import GOLDEN
@@ -25,6 +27,8 @@ FLAGS = (
     "--latency-target-ms",
     "60000",
 )
+# What is no answer: nobody listened; the connection ended before its first answer, or after one.
+REFUSED, RESET, LOST = "refused", "reset", "accepted and lost"
 WITHIN_SECONDS = GRACE + TIMEOUT + 30.0  # the end of the interpreter, on a busy machine
 BUSY_BEFORE_SECONDS = 1.0
 
@@ -47,14 +51,16 @@ def group(rounds: int, clients: int) -> Group:
     def _(_: Subject) -> str:
         return _under_load(1, clients, None)
 
-    @faults.fault(49, "SIGTERM twice", "exits at once")
+    @faults.fault(49, "SIGTERM twice", "exits at once, exit code 0")
     def _(_: Subject) -> str:
         with started("--drain-grace-seconds", "60") as subject:
             subject.process.send_signal(signal.SIGTERM)
             assert _not_ready(subject)
             begun = time.monotonic()
             code = subject.stop(signal.SIGTERM, 30)
-            return f"exit code {code} after {time.monotonic() - begun:.1f} s"
+            what = f"exit code {code} after {time.monotonic() - begun:.1f} s"
+            assert code == 0, what
+            return what
 
     @faults.fault(50, "SIGTERM with half a body, a slow reader, silent connections", "exits in time, 0")
     def _(_: Subject) -> str:
@@ -84,14 +90,29 @@ def _not_ready(subject: Subject) -> bool:
 def _under_load(rounds: int, clients: int, number: signal.Signals | None) -> str:
     total: Counter[str] = Counter()
     for _ in range(rounds):
-        with started(*FLAGS) as subject:
-            seen, code = asyncio.run(_one_round(subject, clients, number))
-            assert code == 0, f"exit code {code}; {subject.log[-500:]}"
-            total += seen
-    what = in_words(total)
-    assert total["accepted and lost"] == 0, what
-    assert set(total) <= {"200", "503", "refused", "reset in the kernel's line"}, what
-    return what
+        total += stopped_under_load(clients, number)
+    return f"{in_words(total)}; {_answered(total):,} heads read, as many answered"
+
+
+def stopped_under_load(
+    clients: int, number: signal.Signals | None, command: Sequence[str] = counting.SERVICE
+) -> Counter[str]:
+    """One service, asked without pause until nobody listens; `number` None asks for /shutdown.
+
+    What became of the requests; raises AssertionError where one is lost that the service had begun to read.
+    """
+    with started(*FLAGS, command=command) as subject:
+        seen, code = asyncio.run(_one_round(subject, clients, number))
+        assert code == 0, f"exit code {code}; {subject.log[-500:]}"
+    read = counting.heads_read(subject.log)
+    what = f"{in_words(seen)}; {read:,} heads read, {_answered(seen):,} answered"
+    assert read == _answered(seen), what
+    assert set(seen) <= {"200", "202", "503", REFUSED, RESET}, what
+    return seen
+
+
+def _answered(seen: Counter[str]) -> int:
+    return sum(times for what, times in seen.items() if what.isdigit())
 
 
 async def _one_round(
@@ -103,23 +124,23 @@ async def _one_round(
     if number is None:
         for _ in range(2):
             with contextlib.suppress(OSError):
-                await asyncio.to_thread(_shutdown, subject)
+                seen[await asyncio.to_thread(_shutdown, subject)] += 1
     else:
         subject.process.send_signal(number)
     await asyncio.gather(*busy)
     return seen, await asyncio.to_thread(subject.process.wait, WITHIN_SECONDS)
 
 
-def _shutdown(subject: Subject) -> None:
-    response = subject.request("POST", "/shutdown", headers={"Authorization": f"Bearer {TOKEN}"})
-    assert response.status in (202, 503), response.status
+def _shutdown(subject: Subject) -> str:
+    return str(subject.request("POST", "/shutdown", headers={"Authorization": f"Bearer {TOKEN}"}).status)
 
 
 async def _busy(subject: Subject, seen: Counter[str]) -> None:
     """Asks until nobody listens.
 
-    A connection that was reset before its first answer may never have left the kernel's line; one that has
-    had an answer was accepted, and its request must be answered.
+    A connection that was reset before its first answer may never have left the kernel's line: whether its
+    request was read, the service knows. One that has had an answer was accepted, and its request must be
+    answered.
     """
     connection = Connection(subject.port)
     while True:
@@ -128,7 +149,7 @@ async def _busy(subject: Subject, seen: Counter[str]) -> None:
             seen[str(status)] += 1
         except Lost as error:
             reset = isinstance(error.__cause__, ConnectionResetError) and not connection.used
-            seen["reset in the kernel's line" if reset else "accepted and lost"] += 1
+            seen[RESET if reset else LOST] += 1
         except (OSError, socket.gaierror):
-            seen["refused"] += 1
+            seen[REFUSED] += 1
             return

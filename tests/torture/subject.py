@@ -78,6 +78,12 @@ def started(
     environment: dict[str, str] | None = None,
 ) -> Iterator[Subject]:
     """A server that listens; killed at the end if it still runs. What it prints is read as it comes."""
+
+    def prepare() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the torture may run under nohup
+        if in_child:
+            in_child()
+
     arguments = [*command, "--port", "0", *flags]
     process = subprocess.Popen(
         arguments,
@@ -85,7 +91,7 @@ def started(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=in_child,
+        preexec_fn=prepare,
         env={**_clean(os.environ), "ROTULO_ADMIN_TOKEN": TOKEN, **(environment or {})},
     )
     subject = Subject(process)
