@@ -95,6 +95,14 @@ def test_a_method_that_is_not_described_is_not_allowed_and_the_answer_says_which
         assert set(response.headers["allow"].split(", ")) & allowed
 
 
+@pytest.mark.parametrize("path", ERRORS)
+def test_a_slash_too_many_is_not_found_and_leads_to_no_other_host(live: LiveService, path: str) -> None:
+    for method in ("GET", "POST"):
+        response = live.request(method, f"{path.format(**PARAMETERS)}/", headers={"Host": "evil.example"})
+        assert response.status == 404
+        assert "location" not in response.headers
+
+
 @pytest.mark.parametrize("name", ["cat.jpg", "cat-32.png", "cat-face.webp"])
 def test_one_image_gets_one_answer_from_every_protocol(live: LiveService, name: str) -> None:
     image = (SAMPLES / name).read_bytes()
