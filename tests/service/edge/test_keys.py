@@ -210,10 +210,22 @@ def test_without_one_every_native_path_answers_a_401_problem(
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
-def test_without_one_a_flask_route_answers_a_401_in_its_own_shape(guarded: LiveService, method: str) -> None:
-    response = guarded.request(method, FLASK, headers={"X-API-Key": "wrong"})
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        (FLASK, "send a valid key in the header X-API-Key"),
+        ("/classificar", "As credenciais faltam ou estão erradas"),
+        ("/v2", "send a valid key in the header X-API-Key"),
+        ("/v2/models/cifar10/infer", "send a valid key in the header X-API-Key"),
+    ],
+)
+def test_without_one_every_other_mount_answers_a_401_in_its_clients_shape(
+    guarded: LiveService, method: str, path: str, says: str
+) -> None:
+    response = guarded.request(method, path, headers={"X-API-Key": "wrong"})
     assert response.status == 401
-    assert response.json() == {"error": "send a valid key in the header X-API-Key"}
+    assert response.json() == {"error": says}
+    assert response.headers["www-authenticate"] == "ApiKey"
 
 
 def test_two_keys_are_none(guarded: LiveService) -> None:
