@@ -34,7 +34,11 @@ SENTENCES: Mapping[str, str] = {
     "deadline-exceeded": "O prazo da resposta passou",
     "internal-error": "Erro interno",
 }
-HTTP_SENTENCES: Mapping[int, str] = {404: "Não encontrado", 405: "Método não permitido"}
+HTTP_SENTENCES: Mapping[int, str] = {
+    404: "Não encontrado",
+    405: "Método não permitido",
+    413: SENTENCES["body-too-large"],  # Werkzeug's own: over 1,000 parts, or 500 kB of text
+}
 
 
 def sentence(error: BaseException) -> str:
