@@ -31,6 +31,7 @@ from service.errors import (
     SlowClient,
     TooManyRequests,
     UnfitVersion,
+    UnknownHost,
     UnsupportedEncoding,
     VersionConflict,
 )
@@ -40,7 +41,7 @@ from service.problems import CONTENT_TYPE
 
 Errors = tuple[type[Exception], ...]
 
-_ACCESS: Errors = (KeyRequired, TooManyRequests)  # wherever a caller may be asked who it is
+_ACCESS: Errors = (UnknownHost, KeyRequired, TooManyRequests)  # everywhere but on the probes
 _BODY: Errors = (MalformedRequest, SlowClient, BodyTooLarge, UnsupportedEncoding, Overloaded)
 _LINE: Errors = (
     queue.QueueFull,

@@ -11,6 +11,7 @@ PATHS = frozenset({"/classificar"})
 # By the stable word of a problem in `service.errors`; a test holds it complete.
 SENTENCES: Mapping[str, str] = {
     "malformed-request": "A requisição não pôde ser entendida: envie uma imagem no campo multipart 'image'",
+    "unknown-host": "O nome em Host não é deste serviço",
     "not-authorized": "As credenciais faltam ou estão erradas",
     "foreign-origin": "Não se responde a uma página de outro site",
     "unknown-model": "O modelo que distingue garrafas abertas de fechadas não está carregado",
