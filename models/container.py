@@ -5,7 +5,8 @@ tens of seconds; a progressive JPEG pays for each of its scans with a pass over 
 (libjpeg-turbo's LJT-01-003). What says nothing about the pixels (colour profiles, texts, thumbnails, EXIF)
 is taken out: Pillow would inflate 4,000 profiles of 1 MB each, or make objects of a million fractions,
 before it gives the size. The walk jumps by the lengths that the parts announce and stops at the image's
-end: what follows, such as the film behind a phone's motion photo, is not looked at.
+end: what follows, such as the film behind a phone's motion photo, is not looked at, and the decoder does not
+get it. Nor does it get what stands between a JPEG's segments, so that it sees the same ones as the walk.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ Format = Literal["JPEG", "PNG", "WEBP"]
 MAX_PARTS = 4096
 
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
-_NO_LENGTH = {0x01, *range(0xD0, 0xD9)}
+_FIRST_KIND = 0xC0  # what is below is reserved, or stuffing: no segment, and decoders do not agree on it
+_NO_LENGTH = {*range(0xD0, _END_OF_IMAGE + 1)}
 # Application segments and comments, but for JFIF's and Adobe's, which say how the colours are stored.
 _APP1 = 0xE1
 _METADATA = {*range(_APP1, 0xEE), 0xEF, 0xFE}
@@ -32,6 +34,8 @@ _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _HUFFMAN_FRAMES = {0xC0, 0xC1, 0xC2}
 # In a scan, 0xFF is data when 0x00 follows, and a restart marker when 0xD0..0xD7 does.
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+# Like libjpeg, over the bytes with which some cameras pad and over fill bytes, to the marker's own 0xFF.
+_TO_MARKER = re.compile(rb"[^\xff]*+\xff++")
 _PNG_HEADER = 8
 # Lower-case names are of chunks that a decoder may pass over (PNG, 5.4); this one is transparency.
 _PNG_KEPT = b"tRNS"
@@ -92,23 +96,25 @@ def _jpeg_contents(data: bytes) -> Contents:
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Kind, start and end of each; whatever follows the image, or is no segment, as one of kind 0."""
-    start = 2
+    """Kind, start and end of each, up to the end of the image or of the data."""
+    end = 2
     for _ in range(MAX_PARTS):
-        marker = data[start : start + 2]
-        if len(marker) < 2 or marker[0] != 0xFF or marker[1] == _END_OF_IMAGE:
-            yield 0, start, len(data)
+        marker = _TO_MARKER.match(data, end)
+        if marker is None or marker.end() == len(data):
             return
-        kind, end = marker[1], start + 2
-        if kind == 0xFF:  # fill bytes are legal, and nobody writes them
-            break
+        kind, start = data[marker.end()], marker.end() - 1
+        end = start + 2
         if kind not in _NO_LENGTH:
-            end += int.from_bytes(data[end : end + 2], "big")
+            length = int.from_bytes(data[end : end + 2], "big")
+            if kind < _FIRST_KIND or length < 2:
+                raise UndecodableImage("a segment of the JPEG is broken")
+            end += length
         if kind == _START_OF_SCAN:
             found = _AFTER_SCAN.search(data, end)
             end = found.start() if found else len(data)
         yield kind, start, end
-        start = end
+        if kind == _END_OF_IMAGE:
+            return
     raise UndecodableImage("the image has too many parts")
 
 

@@ -43,7 +43,14 @@ def create_app(service: Service) -> Edge:
 
     # FastAPI's own telemetry would not see what the edge answers; `service.otel` is around both.
     silent: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
-    api = FastAPI(title="Rótulo", description=_DESCRIPTION, version="1", lifespan=lifespan, telemetry=silent)
+    api = FastAPI(
+        title="Rótulo",
+        description=_DESCRIPTION,
+        version="1",
+        lifespan=lifespan,
+        telemetry=silent,
+        redirect_slashes=False,  # it would lead to whatever host the caller names
+    )
     api.include_router(health_routes(service))
     api.include_router(predict_routes(service))
     api.include_router(v2_routes(service))

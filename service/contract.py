@@ -31,16 +31,17 @@ from service.errors import (
     SlowClient,
     TooManyRequests,
     UnfitVersion,
+    UnknownHost,
     UnsupportedEncoding,
     VersionConflict,
 )
 from service.flask_app import portuguese
-from service.flask_app.schema import FLASK_OPERATIONS, SECURITY_SCHEMES
+from service.flask_app.schema import FLASK_OPERATIONS
 from service.problems import CONTENT_TYPE
 
 Errors = tuple[type[Exception], ...]
 
-_ACCESS: Errors = (KeyRequired, TooManyRequests)  # wherever a caller may be asked who it is
+_ACCESS: Errors = (UnknownHost, KeyRequired, TooManyRequests)  # everywhere but on the probes
 _BODY: Errors = (MalformedRequest, SlowClient, BodyTooLarge, UnsupportedEncoding, Overloaded)
 _LINE: Errors = (
     queue.QueueFull,
@@ -59,7 +60,7 @@ _SWITCH: Errors = (*_ADMIN, OneOfSeveral, VersionConflict, UnfitVersion, Drainin
 ERRORS: dict[str, Errors] = {
     "/healthz": (),
     "/readyz": (),  # its 503 is no problem document: probes read the status alone
-    "/metrics": (),
+    "/metrics": (Draining,),  # of several workers, one whose supervisor is gone
     "/v1/models": (),
     "/v1/models/{model}": (model.UnknownModel,),
     "/v1/models/{model}/predict": _CLASSIFY,
@@ -112,6 +113,11 @@ _TIMEOUT = {
     "the service's latency_target_ms",
     "schema": {"type": "integer", "minimum": 1, "maximum": MAX_TIMEOUT_MS},
 }
+_SECURITY_SCHEMES = {
+    "AdminToken": {"type": "http", "scheme": "bearer"},
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+_KEY_WHERE_KEYS_ARE_ON: list[dict[str, list[str]]] = [{}, {"ApiKey": []}]
 _HEADERS: dict[int, dict[str, Any]] = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
     **{
@@ -141,13 +147,15 @@ def _complete(schema: dict[str, Any]) -> None:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     schemas.update(Problem=_PROBLEM, Error=_ERROR)
-    schema["components"]["securitySchemes"] = SECURITY_SCHEMES
+    schema["components"]["securitySchemes"] = _SECURITY_SCHEMES
     for path, operations in schema["paths"].items():
         native = path.startswith(("/v1", "/admin", "/healthz", "/readyz", "/metrics"))
         for operation in operations.values():
             operation["responses"].pop("422", None)
             errors = ERRORS.get(path, ()) + (() if path in PROBES else _ACCESS)
             operation["responses"].update(error_responses(errors, native, path in portuguese.PATHS))
+            if path not in PROBES:
+                operation.setdefault("security", _KEY_WHERE_KEYS_ARE_ON)
             if ERRORS.get(path) == _CLASSIFY:
                 operation["parameters"] = [*operation.get("parameters", ()), _TIMEOUT]
 

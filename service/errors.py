@@ -2,6 +2,7 @@
 
 ServiceError
 ├── MalformedRequest        400  the request cannot be understood
+├── UnknownHost             400  the name in Host is not one of the service
 ├── NotAuthorized           401  no valid admin token
 │   └── KeyRequired         401  no valid API key
 ├── ForeignOrigin           403  a page of another site asks for what only the operator may
@@ -41,6 +42,10 @@ class ServiceError(Exception):
 
 class MalformedRequest(ServiceError):
     """The request is not of a form that we read."""
+
+
+class UnknownHost(ServiceError):
+    """The request is for a name that this service does not answer to."""
 
 
 class NotAuthorized(ServiceError):
@@ -136,6 +141,7 @@ class Problem:
 
 PROBLEMS: Mapping[type[Exception], Problem] = {
     MalformedRequest: Problem(400, "malformed-request", "The request could not be understood"),
+    UnknownHost: Problem(400, "unknown-host", "Not a name of this service"),
     NotAuthorized: Problem(401, "not-authorized", "Credentials are missing or wrong"),
     KeyRequired: Problem(401, "not-authorized", "Credentials are missing or wrong"),
     ForeignOrigin: Problem(403, "foreign-origin", "Not from another site"),

@@ -14,6 +14,7 @@ from pydantic import Field, HttpUrl, SecretStr, ValidationError, ValidationInfo,
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from models.catalog import SHIPPED_MODELS
+from service.edge.hosts import AllowedHosts
 from service.edge.rates import Rate
 from service.process.cpus import available_cpus
 
@@ -115,6 +116,9 @@ class Settings(BaseSettings):
     trusted_proxies: str = Field(
         default="", description="addresses or networks, by comma, whose X-Forwarded-For is believed"
     )
+    allowed_hosts: str = Field(
+        default="", description="names in Host that are answered, by comma, like *.example.com; none: any"
+    )
     ssl_certfile: Path | None = Field(default=None, description="certificate chain in PEM; turns TLS on")
     ssl_keyfile: Path | None = Field(
         default=None, validate_default=True, description="its private key, where not in the same file"
@@ -157,6 +161,12 @@ class Settings(BaseSettings):
     def _are_addresses(cls, value: str) -> str:
         networks = [part.strip() for part in value.split(",") if part.strip()]
         return ",".join(str(ipaddress.ip_network(network)) for network in networks)
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, value: str) -> str:
+        AllowedHosts(value)
+        return value
 
     @field_validator("record_url")
     @classmethod

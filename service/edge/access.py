@@ -1,8 +1,9 @@
-"""Who may ask, and how often: decided from the path, the headers and the peer, before anything else."""
+"""Who may ask, by which name and how often: from the path, the headers and the peer, before anything else."""
 
 from __future__ import annotations
 
 from service.asgi import Scope
+from service.edge.hosts import AllowedHosts
 from service.edge.keys import BadKeys, KeyFile
 from service.edge.rates import MovingWindows, Rate, peer_name
 from service.errors import KeyRequired, TooManyRequests
@@ -19,20 +20,28 @@ ADMIN = "/admin/"
 
 
 class Access:
-    """The check of every request. Without keys and without a rate it lets everybody in."""
+    """The check of every request. Without hosts, keys and a rate it lets everybody in."""
 
-    def __init__(self, keys: KeyFile | None, rate: Rate | None, metrics_need_key: bool) -> None:
+    def __init__(
+        self, keys: KeyFile | None, rate: Rate | None, metrics_need_key: bool, hosts: str = ""
+    ) -> None:
+        self._hosts = AllowedHosts(hosts)
         self._keys = keys
         self._windows = MovingWindows(rate) if rate else None
-        self._open = PROBES if metrics_need_key else PROBES | {METRICS}
+        self._metrics_need_key = metrics_need_key
 
     def admit(self, scope: Scope, now: float) -> None:
         """Puts the name of the caller's key, never the key, into the scope's state.
 
-        A wrong key counts against the rate of its sender's address. Raises TooManyRequests or KeyRequired.
+        A wrong key counts against the rate of its sender's address. Raises UnknownHost, TooManyRequests or
+        KeyRequired.
         """
         path = scope["path"]
-        if path in self._open or (self._keys is None and self._windows is None):
+        if path in PROBES:
+            return
+        self._hosts.require(scope["headers"])
+        open_to_all = path == METRICS and not self._metrics_need_key
+        if open_to_all or (self._keys is None and self._windows is None):
             return
         name = scope["state"]["api_key_name"] = self._key_name(scope, now)
         if self._windows is not None:
@@ -60,4 +69,4 @@ def access_of(settings: Settings) -> Access:
     except BadKeys as error:
         raise BadSettings(f"--api-keys-file: {settings.api_keys_file}: {error}") from error
     rate = Rate.parse(settings.rate_limit) if settings.rate_limit else None
-    return Access(keys, rate, settings.metrics_need_key)
+    return Access(keys, rate, settings.metrics_need_key, settings.allowed_hosts)

@@ -250,10 +250,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _hang_up(self) -> None:
         """Say no more; what the client still sends is read and forgotten until it closes, for a moment."""
-        if not self.transport.can_write_eof():
-            self.transport.close()  # TLS cannot be closed by halves
-            return
-        self.transport.write_eof()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()  # over TLS it says so, and reads on until the client agrees
         self._hung_up = True
         linger = min(LINGER_SECONDS, self.limits.send_timeout_seconds)
         self._gone_by = self.loop.time() + linger

@@ -104,9 +104,12 @@ def _read(path: Path) -> str:
 
 
 def _version(path: Path) -> tuple[int, ...] | None:
-    """Differs when the file does; None where there is none."""
+    """Differs when the file does, or who may read it; None where there is none.
+
+    Nobody can set ctime back, as a copy that preserves times does with mtime.
+    """
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return found.st_ctime_ns, found.st_mtime_ns, found.st_size, found.st_ino

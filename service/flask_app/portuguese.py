@@ -11,6 +11,7 @@ PATHS = frozenset({"/classificar"})
 # By the stable word of a problem in `service.errors`; a test holds it complete.
 SENTENCES: Mapping[str, str] = {
     "malformed-request": "A requisição não pôde ser entendida: envie uma imagem no campo multipart 'image'",
+    "unknown-host": "O nome em Host não é deste serviço",
     "not-authorized": "As credenciais faltam ou estão erradas",
     "foreign-origin": "Não se responde a uma página de outro site",
     "unknown-model": "O modelo que distingue garrafas abertas de fechadas não está carregado",
@@ -34,7 +35,11 @@ SENTENCES: Mapping[str, str] = {
     "deadline-exceeded": "O prazo da resposta passou",
     "internal-error": "Erro interno",
 }
-HTTP_SENTENCES: Mapping[int, str] = {404: "Não encontrado", 405: "Método não permitido"}
+HTTP_SENTENCES: Mapping[int, str] = {
+    404: "Não encontrado",
+    405: "Método não permitido",
+    413: SENTENCES["body-too-large"],  # Werkzeug's own: over 1,000 parts, or 500 kB of text
+}
 
 
 def sentence(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from models.errors import UnknownModel
 from models.predictor import Prediction
-from service.asgi import Receive, Scope, Send
+from service.asgi import Message, Receive, Scope, Send
 from service.budget import budget_of
 from service.edge.auth import require_own_origin
 from service.edge.disconnect import cancelled_when_client_leaves
@@ -42,12 +42,20 @@ class FlaskRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            if self._model is not None and scope["method"] == "POST":
+            if scope["method"] != "POST":
+                await self._adapter(scope, _no_body, send)  # it is not allowed, whatever it brings
+            elif self._model is not None:
                 await self._ask(self._service.slot(self._model), scope, receive, send)
             else:
+                self._require_operator(Request(scope))
                 await self._adapter(scope, receive, send)
         except Exception as error:
             await flask_error_response(Request(scope), error)(scope, receive, send)
+
+    def _require_operator(self, asked: Request) -> None:
+        """Before the body is read: keys and their bounds are not asked for here."""
+        self._service.admin_token.require(asked.headers.get("authorization"))
+        require_own_origin(asked.headers.get("origin"), asked.headers.get("host"))
 
     async def _ask(self, slot: ModelSlot, scope: Scope, receive: Receive, send: Send) -> None:
         with slot.use() as model:
@@ -57,6 +65,10 @@ class FlaskRoute:
                 await self._adapter(scope, receive, send)
             finally:  # Flask's request is in a cycle, which would hold on to the version
                 del scope["state"][MODEL_KEY]
+
+
+async def _no_body() -> Message:
+    return {"type": "http.request"}
 
 
 def flask_app(service: Service) -> Flask:
@@ -94,9 +106,7 @@ def flask_app(service: Service) -> Flask:
 
     @app.post("/shutdown")
     def shutdown() -> tuple[Response, int]:
-        """A controlled stop, for whoever holds the admin token."""
-        service.admin_token.require(request.headers.get("Authorization"))
-        require_own_origin(request.headers.get("Origin"), request.headers.get("Host"))
+        """A controlled stop; `FlaskRoute` has asked for the admin token."""
         service.peers.require_reach()
         service.begin_drain()
         return jsonify(status="shutting down"), 202

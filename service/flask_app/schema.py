@@ -120,4 +120,3 @@ FLASK_OPERATIONS: dict[str, Any] = {
         }
     },
 }
-SECURITY_SCHEMES = {"AdminToken": {"type": "http", "scheme": "bearer"}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from types import FrameType
 
 _name = "rotulo"
@@ -18,9 +19,20 @@ def leave_as(worker: int) -> None:
 
 
 def leave(code: int, why: str) -> None:
-    """Say why in one line and end the process now, whatever its threads are at."""
-    os.write(2, f"{_name}: {why}\n".encode())  # print must not be entered again from a signal's handler
+    """Say why in one line, if anybody reads, and end the process now, whatever its threads are at."""
+    with suppress(OSError):
+        _write(f"{_name}: {why}\n".encode())
     os._exit(code)
+
+
+def _write(line: bytes) -> None:
+    """To standard error, or BlockingIOError; print must not be entered again from a signal's handler."""
+    blocking = os.get_blocking(2)
+    os.set_blocking(2, False)
+    try:
+        os.write(2, line)
+    finally:
+        os.set_blocking(2, blocking)  # it is shared with the supervisor, or with a shell
 
 
 def leave_at_signals() -> None:

@@ -15,6 +15,7 @@ from models.errors import UndecodableImage, UnsupportedImage
 from tests.conftest import SAMPLES, ImageMaker
 
 COMMENT = b"\xff\xfe\x00\x02"
+RESTARTS = b"\xff\xdd\x00\x04\x00\x01"
 CHUNK = b"\x00\x00\x00\x00prVt\xda\xfe\x43\xc0"
 
 
@@ -36,7 +37,7 @@ def test_the_scans_of_a_progressive_jpeg_are_counted(make_image: ImageMaker) -> 
 
 def test_what_follows_the_image_is_not_looked_at(make_image: ImageMaker) -> None:
     jpeg, png = make_image(0, format_="JPEG"), make_image(0)
-    assert contents(jpeg + b"\xff\xda" * 1000 + os.urandom(1_000_000), "JPEG").scans == 1
+    assert contents(jpeg + b"\xff\xda" * 1000 + os.urandom(1_000_000), "JPEG") == contents(jpeg, "JPEG")
     assert contents(png + CHUNK * (MAX_PARTS + 1), "PNG").scans == 1
 
 
@@ -45,7 +46,7 @@ def test_a_file_of_too_many_parts_is_refused(make_image: ImageMaker, count: int)
     jpeg, png = make_image(0, format_="JPEG"), make_image(0)
     for data in (
         jpeg[:2] + COMMENT * count + jpeg[2:],
-        jpeg[:2] + b"\xff" * count + jpeg[2:],
+        jpeg[:20] + (b"\0" + COMMENT) * count + jpeg[20:],
         png[:33] + CHUNK * count + png[33:],
         png[:-12] + CHUNK * count + png[-12:],
     ):
@@ -57,6 +58,45 @@ def test_a_comment_or_two_is_fine(make_image: ImageMaker) -> None:
     jpeg, png = make_image(0, format_="JPEG"), make_image(0)
     assert contents(jpeg[:2] + COMMENT * 100 + jpeg[2:], "JPEG").scans == 1
     assert contents(png[:33] + CHUNK * 100 + png[33:], "PNG").scans == 1
+
+
+@pytest.mark.parametrize("stray", [b"\0", b"\0\0\0", b"\xff", b"\0" + b"\xff" * 400_000])
+def test_stray_bytes_and_fill_bytes_between_segments_hide_nothing_and_do_not_reach_the_decoder(
+    make_image: ImageMaker, stray: bytes
+) -> None:
+    jpeg = progressive(make_image(0, (64, 64)))
+    scan = jpeg[jpeg.rindex(b"\xff\xda") : -2]
+    assert contents(jpeg[:20] + stray + COMMENT + stray + jpeg[20:], "JPEG") == contents(jpeg, "JPEG")
+    many = contents(jpeg[:20] + RESTARTS + stray + jpeg[20:-2] + scan * 260 + jpeg[-2:], "JPEG")
+    assert many.scans == 260 + contents(jpeg, "JPEG").scans
+
+
+def test_the_decoder_gets_nothing_behind_the_end_even_of_a_jpeg_without_a_scan(
+    make_image: ImageMaker,
+) -> None:
+    jpeg = make_image(0, format_="JPEG")
+    end = b"\xff\xd9"
+    assert contents(jpeg[:20] + end + COMMENT * 100_000 + jpeg[20:], "JPEG").picture == jpeg[:20] + end
+
+
+@pytest.mark.parametrize(
+    "segment", [b"\xff\x02\xff\xff", b"\xff\x01", b"\xff\x00", b"\xff\xfe\0\1", b"\xff\xdb\0\0"]
+)
+def test_what_decoders_could_take_for_a_segment_of_another_length_is_refused(
+    make_image: ImageMaker, segment: bytes
+) -> None:
+    jpeg = progressive(make_image(0, (64, 64)))
+    with pytest.raises(UndecodableImage, match="segment"):
+        contents(jpeg[:20] + segment + jpeg[20:], "JPEG")
+
+
+def test_a_reserved_marker_in_a_scan_hides_no_scan_behind_its_length(make_image: ImageMaker) -> None:
+    jpeg = progressive(make_image(0, (64, 64)))
+    scan = jpeg[jpeg.rindex(b"\xff\xda") : -2]
+    hidden = scan * 100
+    reserved = b"\xff\x02" + (len(hidden) + 2).to_bytes(2, "big")
+    with pytest.raises(UndecodableImage):
+        contents(jpeg[:20] + RESTARTS + jpeg[20:-2] + reserved + hidden + jpeg[-2:], "JPEG")
 
 
 def test_other_formats_are_not_named() -> None:

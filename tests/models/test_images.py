@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, PngImagePlugin, TiffImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin
 
 from models.errors import ImageError, ImageTooLarge, UndecodableImage, UnsupportedImage
 from models.images import MAX_JPEG_SCANS, Pixels, Preprocessing, decode, inspect, prepare
@@ -82,6 +82,23 @@ def test_every_colour_mode_shows_the_same_picture(format_: str, mode: str) -> No
     assert pixels[:, 18:].min() > 230
 
 
+def ycck(image: Image.Image) -> bytes:
+    """As Photoshop writes it: of the inverted colours the luma and chroma, with black beside them."""
+    stored = [*ImageOps.invert(image).convert("YCbCr").split(), Image.new("L", image.size, 255)]
+    cmyk = Image.merge("CMYK", [ImageOps.invert(band) for band in stored])  # Pillow inverts them again
+    jpeg = bytearray(encoded(cmyk, "JPEG", quality=95))
+    jpeg[jpeg.index(b"Adobe") + 11] = 2  # the transform: YCCK
+    return bytes(jpeg)
+
+
+def test_a_ycck_jpeg_shows_the_same_picture() -> None:
+    data = ycck(halves())
+    assert Image.open(io.BytesIO(data)).info["adobe_transform"] == 2
+    pixels = prepare(data, STRETCH).astype(int)
+    assert np.abs(pixels[:, :14] - (255, 0, 0)).max() < 6
+    assert np.abs(pixels[:, 18:] - (0, 0, 255)).max() < 6
+
+
 def test_sixteen_bit_grey_is_scaled_and_not_clipped() -> None:
     ramp = np.linspace(0, 65535, 32 * 32).astype(np.uint16).reshape(32, 32)
     pixels = prepare(encoded(Image.fromarray(ramp)), STRETCH)
@@ -102,8 +119,6 @@ def test_a_transparent_palette_entry_is_white() -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("preprocessing", [STRETCH, CROP])
 def test_exif_orientation_is_applied(orientation: int, preprocessing: Preprocessing) -> None:
-    from PIL import ImageOps
-
     stored = halves(80, 64)
     stored.putpixel((0, 0), (0, 255, 0))
     exif = Image.Exif()

@@ -14,6 +14,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from service.contract import ERRORS
+from service.edge.access import PROBES
 from service.flask_app.routes import flask_app
 from service.native import admin_routes, payloads
 from service.record import routes
@@ -95,6 +96,14 @@ def test_a_method_that_is_not_described_is_not_allowed_and_the_answer_says_which
         assert set(response.headers["allow"].split(", ")) & allowed
 
 
+@pytest.mark.parametrize("path", ERRORS)
+def test_a_slash_too_many_is_not_found_and_leads_to_no_other_host(live: LiveService, path: str) -> None:
+    for method in ("GET", "POST"):
+        response = live.request(method, f"{path.format(**PARAMETERS)}/", headers={"Host": "evil.example"})
+        assert response.status == 404
+        assert "location" not in response.headers
+
+
 @pytest.mark.parametrize("name", ["cat.jpg", "cat-32.png", "cat-face.webp"])
 def test_one_image_gets_one_answer_from_every_protocol(live: LiveService, name: str) -> None:
     image = (SAMPLES / name).read_bytes()
@@ -119,6 +128,16 @@ def test_every_route_is_described_and_every_described_path_has_its_errors(
     rules = {rule.rule for rule in flask_app(live.service).url_map.iter_rules()}
     assert rules <= set(document["paths"])
     assert set(document["paths"]) == set(ERRORS)
+
+
+def test_a_key_can_be_sent_wherever_keys_are_asked_for_and_need_not_be(document: dict[str, Any]) -> None:
+    key = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+    assert document["components"]["securitySchemes"]["ApiKey"] == key
+    for path, operations in document["paths"].items():
+        optional: list[Any] = [] if path in PROBES else [{}, {"ApiKey": []}]
+        for operation in operations.values():
+            token = path.startswith(WITH_TOKEN)
+            assert operation.get("security", []) == ([{"AdminToken": []}] if token else optional), path
 
 
 def test_every_operation_has_an_example_of_its_answer_and_of_each_error(document: dict[str, Any]) -> None:

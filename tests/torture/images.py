@@ -109,6 +109,22 @@ def _(subject: Subject) -> str:
     return _costs_little(subject, image[:-2] + scan * 5000 + b"\xff\xd9", 422)
 
 
+@GROUP.fault(6, "260 scans, or 100,000 comments, behind a stray byte between segments", "422, < 50 ms of CPU")
+def _(subject: Subject) -> str:
+    image = encoded(Image.new("RGB", (2000, 2000)), "JPEG", progressive=True)
+    scan, restarts = image[image.rindex(b"\xff\xda") : -2], b"\xff\xdd\x00\x04\x00\x00"
+    scans = image[:2] + restarts + b"\0" + image[2:-2] + scan * 260 + b"\xff\xd9"
+    photo = _photo()
+    comments = photo[:20] + b"\0" + b"\xff\xfe\x00\x02" * 100_000 + photo[20:]
+    return "; ".join(_costs_little(subject, data, 422) for data in (scans, comments))
+
+
+@GROUP.fault(6, "400,000 fill bytes behind a stray byte between segments", "200, < 50 ms of CPU")
+def _(subject: Subject) -> str:
+    photo = _photo()
+    return _costs_little(subject, photo[:20] + b"\0" + b"\xff" * 400_000 + photo[20:], 200)
+
+
 @GROUP.fault(7, "GIF of 3,000 frames; GIF that is HTML too", "415")
 def _(subject: Subject) -> str:
     frames = [Image.new("L", (8, 8), index % 2 * 255) for index in range(3000)]

@@ -124,6 +124,39 @@ def test_a_broken_new_file_keeps_the_old_keys_and_says_so_once(
     assert file.keys(now=20).name_of(ANA.encode()) is None
 
 
+def as_new(path: Path, mode: int, mtime: int) -> None:
+    """Give it this mode and time, until the file system's clock has moved since it was last touched."""
+    before = path.stat().st_ctime_ns
+    while path.stat().st_ctime_ns == before:
+        path.chmod(mode)
+        os.utime(path, ns=(mtime, mtime))
+
+
+def test_a_copy_in_place_of_the_same_size_and_time_is_read(key_file: Path) -> None:
+    file, mtime = KeyFile(key_file), key_file.stat().st_mtime_ns
+    key_file.write_text(FILE.replace(ANA, ANA[::-1]))
+    as_new(key_file, 0o600, mtime)
+    assert file.keys(now=1.0).name_of(ANA[::-1].encode()) == "ana"
+
+
+def test_a_file_that_could_not_be_read_is_read_once_it_can(
+    key_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = KeyFile(key_file)
+    rewrite(key_file, f"ana:{BEN}")
+    mtime = key_file.stat().st_mtime_ns
+    as_new(key_file, 0o000, mtime)
+
+    def refused(_: Path) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as as_another_user:  # root may read everything
+        as_another_user.setattr(Path, "read_text", refused)
+        assert file.keys(now=1.0).name_of(ANA.encode()) == "ana"
+    as_new(key_file, 0o600, mtime)
+    assert file.keys(now=2.0).name_of(BEN.encode()) == "ana"
+
+
 def test_a_service_does_not_start_with_a_file_it_cannot_use(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     for name, says in (("empty", "no key"), ("missing", "No such file")):
@@ -177,10 +210,22 @@ def test_without_one_every_native_path_answers_a_401_problem(
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
-def test_without_one_a_flask_route_answers_a_401_in_its_own_shape(guarded: LiveService, method: str) -> None:
-    response = guarded.request(method, FLASK, headers={"X-API-Key": "wrong"})
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        (FLASK, "send a valid key in the header X-API-Key"),
+        ("/classificar", "As credenciais faltam ou estão erradas"),
+        ("/v2", "send a valid key in the header X-API-Key"),
+        ("/v2/models/cifar10/infer", "send a valid key in the header X-API-Key"),
+    ],
+)
+def test_without_one_every_other_mount_answers_a_401_in_its_clients_shape(
+    guarded: LiveService, method: str, path: str, says: str
+) -> None:
+    response = guarded.request(method, path, headers={"X-API-Key": "wrong"})
     assert response.status == 401
-    assert response.json() == {"error": "send a valid key in the header X-API-Key"}
+    assert response.json() == {"error": says}
+    assert response.headers["www-authenticate"] == "ApiKey"
 
 
 def test_two_keys_are_none(guarded: LiveService) -> None:

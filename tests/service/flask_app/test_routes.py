@@ -95,6 +95,22 @@ def test_shutdown_for_a_page_of_another_site_is_refused(live: LiveService, origi
     assert live.request("GET", "/readyz").status == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("POST", {}, 401),
+        ("POST", {"Authorization": f"Bearer {TOKEN}", "Origin": "https://evil.example"}, 403),
+        ("GET", {}, 405),
+    ],
+)
+def test_who_may_not_stop_the_service_is_refused_before_any_body(
+    method: str, headers: dict[str, str], status: int
+) -> None:
+    with serve([], body_timeout_seconds=0.1) as running, contextlib.closing(running.connection()) as client:
+        client.request(method, "/shutdown", headers={"Content-Length": "10000000", **headers})
+        assert client.getresponse().status == status
+
+
 def test_shutdown_by_get_is_not_allowed(live: LiveService) -> None:
     assert live.request("GET", "/shutdown", headers={"Authorization": f"Bearer {TOKEN}"}).status == 405
 
