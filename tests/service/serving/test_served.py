@@ -7,14 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from batching import Batcher, BatchPolicy, Device
-from models.images import Pixels
+from batching import Batcher, BatchPolicy, Device, LatencyModel
+from models.images import SMALL_PIXELS, Pixels
 from models.predictor import Prediction
 from service.budget import Budget
 from service.errors import Overloaded
 from service.serving.decoding import Decoder
 from service.serving.served import Classified, ServedModel
 from service.tracing import Trace
+from tests.conftest import ImageMaker
 from tests.service.fakes import PixelEngine, predictor_on
 
 
@@ -50,3 +51,24 @@ async def test_when_one_of_several_images_is_refused_no_more_is_done_for_the_oth
     with pytest.raises(Overloaded):
         await refusing.classify_all([b"one", b"refused", b"another"], budget)
     assert refusing.left == 2
+
+
+async def test_a_large_image_is_answered_where_a_batch_is_expected_to_take_longer_than_the_target(
+    make_image: ImageMaker,
+) -> None:
+    """And by this the model learns that batches are not as slow as they were once."""
+    predictor, policy = predictor_on(PixelEngine()), BatchPolicy(latency_target_seconds=300)
+    device, decoder = Device("test"), Decoder(1, 10)
+    batcher: Batcher[Pixels, Prediction] = Batcher(
+        predictor.predict, policy, device, name="cifar10", latency=LatencyModel([(1, 1000.0)])
+    )
+    model = ServedModel(predictor, policy, decoder, batcher, Trace())
+    side = int(SMALL_PIXELS**0.5) + 1
+    for seed in range(2):  # the second is admitted as what will wait for a thread
+        budget = Budget(asyncio.get_running_loop().time(), None)
+        before = batcher.latency.typical(1)
+        assert before > 300
+        await model.classify(make_image(seed, (side, side)), budget)
+        assert batcher.latency.typical(1) < before
+    device.close()
+    decoder.close()
