@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from models.catalog import SHIPPED_MODELS
 from service.edge.rates import Rate
 from service.process.cpus import available_cpus
+from service.targets import DEFAULT_MS, LatencyTargets
 
 PREFIX = "ROTULO_"
 _RECORD_URL = re.compile(r"sqlite:///(?!:memory:)[^?]+|postgresql\+psycopg://.+")
@@ -59,8 +60,10 @@ class Settings(BaseSettings):
         le=1024,
         description="threads of the network and of decoding; of each worker, which share what is not set",
     )
-    latency_target_ms: float = Field(
-        default=1000, gt=0, le=600_000, description="answers later than this are of no use to the callers"
+    latency_target_ms: str = Field(
+        default=f"{DEFAULT_MS:g}",
+        coerce_numbers_to_str=True,
+        description="answers later than this are of no use to the callers; by model: 100,large=500",
     )
     max_batch_size: int = Field(default=32, ge=1, le=1024, description="images in one batch, at most")
     max_waiting: int = Field(default=1024, ge=1, le=1_000_000, description="images waiting, per model")
@@ -137,6 +140,12 @@ class Settings(BaseSettings):
     otel_endpoint: HttpUrl | None = Field(
         default=None, description="URL of an OTLP/HTTP collector, like http://localhost:4318; turns traces on"
     )
+
+    @field_validator("latency_target_ms")
+    @classmethod
+    def _are_targets(cls, value: str) -> str:
+        LatencyTargets.parse(value)
+        return value
 
     @field_validator("max_bytes_held")
     @classmethod

@@ -38,12 +38,12 @@ class FlaskRoute:
         self.route = rule
         self._adapter = adapter
         self._service = service
-        self._model = MODEL_OF.get(rule)
+        self.model = MODEL_OF.get(rule)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            if self._model is not None and scope["method"] == "POST":
-                await self._ask(self._service.slot(self._model), scope, receive, send)
+            if self.model is not None and scope["method"] == "POST":
+                await self._ask(self._service.slot(self.model), scope, receive, send)
             else:
                 await self._adapter(scope, receive, send)
         except Exception as error:

@@ -103,6 +103,7 @@ class PredictEndpoint:
     route = "/v1/models/{model}/predict"
 
     def __init__(self, service: Service, slot: ModelSlot) -> None:
+        self.model: str | None = slot.name
         self._service = service
         self._slot = slot
 

@@ -19,6 +19,7 @@ from service.metrics import Metrics
 from service.serving.cached import CachedModel
 from service.serving.decoding import Decoder
 from service.serving.served import Classified
+from service.targets import LatencyTargets
 from service.tracing import Trace
 from tests.conftest import ImageMaker
 from tests.service.fakes import PixelEngine, predictor_on
@@ -33,7 +34,13 @@ def cached() -> Iterator[CachedModel]:
     device, decoder = Device("test"), Decoder(1, 10)
     batcher: Batcher[Pixels, Prediction] = Batcher(predictor.predict, policy, device, name="cifar10")
     yield CachedModel(
-        predictor, policy, decoder, batcher, Trace(), max_entries=3, metrics=Metrics(1.0, caches=True)
+        predictor,
+        policy,
+        decoder,
+        batcher,
+        Trace(),
+        max_entries=3,
+        metrics=Metrics(LatencyTargets.parse("1000"), caches=True),
     )
     device.close()
     decoder.close()
