@@ -46,7 +46,8 @@ class Settings(BaseSettings):
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N")
     engine: Literal["auto", "torch", "openvino"] = Field(default="auto", description="what runs the network")
     precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
-        default="auto", description="auto: the fastest whose measured loss of accuracy is allowed"
+        default="auto",
+        description="auto: the fastest whose measured loss of accuracy is allowed; no bf16 or int8 on torch",
     )
     max_accuracy_loss_points: float = Field(
         default=0.3, ge=0, le=100, description="what auto may lose against fp32, in points of accuracy"

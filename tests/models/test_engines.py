@@ -53,7 +53,7 @@ def manifest(*exports: Export) -> Manifest:
         ([export("int8", 0)], Wish(), frozenset(), "torch fp32"),
         ([export("int8", 0)], Wish(engine="torch"), ALL, "torch fp32"),
         ([export("int8", 0)], Wish(device="cuda:1"), ALL, "torch fp16"),
-        ([export("int8", 0.5)], Wish(precision="int8"), frozenset({"fp32"}), "openvino int8"),
+        ([export("int8", 0.5)], Wish(precision="int8"), frozenset({"fp32", "int8"}), "openvino int8"),
         ([], Wish(precision="fp32"), ALL, "openvino fp32"),
         ([], Wish(engine="torch", precision="fp32"), ALL, "torch fp32"),
         ([], Wish(precision="fp32"), frozenset(), "torch fp32"),
@@ -87,6 +87,12 @@ def test_a_precision_passed_over_is_not_said_to_have_instructions_here() -> None
 def test_an_export_that_does_better_is_said_to_gain() -> None:
     reason = choose(manifest(export("int8", -0.0008)), Wish(), ALL).reason
     assert reason == "gains 0.08 points of accuracy in validation"
+
+
+def test_a_precision_that_is_named_and_not_computed_here_is_refused() -> None:
+    says = "^cifar10/1: not bf16, since this processor has no instructions for it"
+    with pytest.raises(BadArtifact, match=says):
+        choose(manifest(export("bf16", 0)), Wish(precision="bf16"), frozenset({"fp32", "int8"}))
 
 
 def test_a_precision_that_was_never_exported_cannot_be_asked_for() -> None:
