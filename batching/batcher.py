@@ -67,6 +67,10 @@ class _Request(Ticket):
         return True
 
 
+class _InHalves(list[Any]):
+    """The answers of a batch that found no memory at first."""
+
+
 class Batcher(Generic[Item, Answer]):
     """Turns concurrent `submit` calls into batches for one model.
 
@@ -214,6 +218,10 @@ class Batcher(Generic[Item, Answer]):
         queue_seconds = [now - request.offered for request in requests]
         self._tell(self._observer.batch_formed, len(requests), reason, queue_seconds)
 
+    def teaches(self, outcome: object) -> bool:
+        """For the device: a batch that failed, or was run in halves, says nothing of how long one takes."""
+        return not isinstance(outcome, BaseException | _InHalves)
+
     def settle(
         self,
         requests: list[_Request],
@@ -244,7 +252,8 @@ class Batcher(Generic[Item, Answer]):
         except MemoryError:
             pass  # tried again below: in here its traceback would hold on to what was allocated
         half = len(items) // 2
-        return [answer for part in (items[:half], items[half:]) if part for answer in self._second_try(part)]
+        parts = [part for part in (items[:half], items[half:]) if part]
+        return _InHalves(answer for part in parts for answer in self._second_try(part))
 
     def _second_try(self, items: list[Item]) -> list[Answer | Exception]:
         try:

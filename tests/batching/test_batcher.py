@@ -209,6 +209,23 @@ class TestFailures:
         assert recorder.failures == ["OutOfMemory"] * 2
         assert (await batcher.submit(5)).value == 10
 
+    @pytest.mark.parametrize("fits", [0, 4])
+    async def test_nothing_is_learnt_from_a_batch_that_found_no_memory_at_first(
+        self, make: Make, fits: int
+    ) -> None:
+        """To fail takes no time, and two halves take longer than one batch."""
+
+        def greedy(items: Sequence[int]) -> list[int]:
+            if len(items) > fits:
+                raise MemoryError
+            return double(items)
+
+        batcher = make(greedy)
+        batcher.latency.observe(8, 5.0)
+        before = batcher.latency.typical(8)
+        await values(await join(batcher, *range(8)))
+        assert batcher.latency.typical(8) == before
+
     async def test_what_an_attempt_without_memory_had_allocated_is_free_for_the_next(
         self, make: Make
     ) -> None:
