@@ -51,7 +51,9 @@ class Metrics(Observer):
         self._batch_seconds = self._histogram("batch_seconds", "time of a batch", "model")
         self._predicted = self._counter("batch_predicted_seconds", "batch time as predicted", "model")
         self._waiting = self._gauge("waiting", "images in the line", "model")
-        self._refused = self._counter("refused", "images refused before the line", "model", "reason")
+        self._refused = self._counter(
+            "refused", "refusals, of a request or of an image in it", "model", "reason"
+        )
         self._abandoned = self._counter("abandoned", "images accepted and not answered", "model", "stage")
         self._failed = self._counter("failed", "images that the engine failed", "model", "kind")
         self._info = self._gauge("model_info", "1 for the version that answers", "model", "version", "engine")

@@ -68,7 +68,7 @@ class Service:
         self.drain = Drain(settings.drain_grace_seconds)
         self._watchdog = Watchdog(settings.hang_seconds, settings.hang_exit_seconds)
         self._device = Device(settings.device)
-        self._decoder = Decoder(settings.threads, settings.max_waiting, self.metrics.refused)
+        self._decoder = Decoder(settings.threads, settings.max_waiting, self.metrics)
         store = store or Store(settings)
         self.models: Mapping[str, ModelSlot] = {
             predictor.manifest.name: ModelSlot(predictor, self._serve, store, self.metrics)
