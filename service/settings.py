@@ -155,6 +155,13 @@ class Settings(BaseSettings):
             raise ValueError("must be at least max_body_bytes, or the largest bodies are always refused")
         return value
 
+    @field_validator("max_images")
+    @classmethod
+    def _room_for_one_request(cls, value: int, info: ValidationInfo) -> int:
+        if value > info.data.get("max_waiting", value):
+            raise ValueError("must be at most max_waiting, or the largest requests are always refused")
+        return value
+
     @field_validator("rate_limit")
     @classmethod
     def _is_a_rate(cls, value: str | None) -> str | None:

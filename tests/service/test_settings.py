@@ -36,6 +36,12 @@ def test_a_latency_target_that_is_none_is_refused_in_one_line(text: str) -> None
         read_settings([f"--latency-target-ms={text}"])
 
 
+def test_a_line_that_cannot_hold_the_largest_request_is_refused() -> None:
+    assert read_settings(["--max-waiting", "8", "--max-images", "8"]).max_images == 8
+    with pytest.raises(BadSettings, match=r"^--max-images .*must be at most max_waiting, .+$"):
+        read_settings(["--max-waiting", "8", "--max-images", "9"])
+
+
 def test_the_admin_token_does_not_show_when_the_settings_are_printed() -> None:
     settings = read_settings(["--admin-token", "a-long-enough-secret"])
     assert "a-long-enough-secret" not in repr(settings)

@@ -349,7 +349,7 @@ def test_a_caller_who_hangs_up_is_taken_out_of_the_line(images: list[bytes]) -> 
 def test_a_full_line_refuses_at_once_and_says_when_to_come_back(images: list[bytes]) -> None:
     engine = HeldEngine()
     with (
-        serve([predictor_on(engine)], latency_target_ms=300_000, max_waiting=1) as held,
+        serve([predictor_on(engine)], latency_target_ms=300_000, max_waiting=1, max_images=1) as held,
         ThreadPoolExecutor(2) as pool,
     ):
         engine.hold()
