@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -15,7 +17,8 @@ from service.errors import Overloaded
 from service.serving.decoding import Decoder
 from service.serving.served import Classified, ServedModel
 from service.tracing import Trace
-from tests.conftest import ImageMaker
+from tests.conftest import SAMPLES, ImageMaker
+from tests.markdown import ROOT
 from tests.service.fakes import PixelEngine, predictor_on
 
 
@@ -51,6 +54,36 @@ async def test_when_one_of_several_images_is_refused_no_more_is_done_for_the_oth
     with pytest.raises(Overloaded):
         await refusing.classify_all([b"one", b"refused", b"another"], budget)
     assert refusing.left == 2
+
+
+SERVE_ON_OPENVINO = """
+import asyncio, sys
+from service.app import create_app
+from service.budget import Budget
+from service.serving.store import Store
+from service.settings import Settings
+from service.wiring import Service
+
+async def main():
+    settings = Settings(engine="openvino", threads=1, max_batch_size=1, latency_target_ms="600000")
+    service = Service(settings, Store(settings).load_all())
+    create_app(service)
+    await service.warm_up()
+    for name in service.models:
+        with service.slot(name).use() as model, open(sys.argv[1], "rb") as image:
+            await model.classify(image.read(), Budget(asyncio.get_running_loop().time(), None))
+    await service.close()
+
+asyncio.run(main())
+print([name for name in sys.modules if name.startswith("torch")])
+"""
+
+
+def test_serving_on_openvino_never_imports_torch() -> None:
+    """Which is gigabytes on disk, and an extra."""
+    command = [sys.executable, "-c", SERVE_ON_OPENVINO, str(SAMPLES / "cat.jpg")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
 
 
 async def test_a_large_image_is_answered_where_a_batch_is_expected_to_take_longer_than_the_target(
