@@ -18,7 +18,7 @@ from batching.errors import (
     WrongResultCount,
 )
 from batching.lane import ClosedBatch, Lane
-from batching.latency import LatencyModel
+from batching.latency import LatencyModel, LatencyPoint
 from batching.observer import Observer
 from batching.policy import BatchPolicy, CloseReason, RefusalReason
 from batching.schedule import Running
@@ -98,7 +98,7 @@ class Batcher(Generic[Item, Answer]):
     ) -> None:
         self.name = name
         self._run_batch = run_batch
-        self._policy = policy
+        self.policy = policy
         self._device = device
         self._observer = observer or Observer()
         self._lane: Lane[_Request] = Lane(policy, latency or LatencyModel())
@@ -114,15 +114,14 @@ class Batcher(Generic[Item, Answer]):
         """What has been learnt about this model's batches."""
         return self._lane.latency
 
+    def curve(self) -> list[LatencyPoint]:
+        """What has been learnt, for batches of 1, 2, 4, ... and of the largest size."""
+        return self._lane.latency.curve(_doubling(self.policy.max_batch_size))
+
     @property
     def waiting(self) -> int:
         """Requests in the line."""
         return len(self._lane.line)
-
-    @property
-    def in_flight(self) -> int:
-        """Requests in the running batch whose callers are still there."""
-        return sum(not request.future.done() for request in self._running)
 
     def admit(
         self, count: int = 1, *, arrived: float | None = None, timeout_seconds: float | None = None
@@ -134,7 +133,7 @@ class Batcher(Generic[Item, Answer]):
         """
         now = time.monotonic()
         arrived = now if arrived is None else arrived
-        deadline = self._policy.deadline(arrived, inf if timeout_seconds is None else timeout_seconds)
+        deadline = self.policy.deadline(arrived, inf if timeout_seconds is None else timeout_seconds)
         self._check(deadline, now, count)
 
     async def submit(
@@ -151,7 +150,7 @@ class Batcher(Generic[Item, Answer]):
         now = time.monotonic()
         timeout = inf if timeout_seconds is None else timeout_seconds
         arrived = now if arrived is None else arrived
-        deadline = self._policy.deadline(arrived, timeout)
+        deadline = self.policy.deadline(arrived, timeout)
         self._check(deadline, now, 1)
         request = _Request(item, now, deadline, arrived + timeout, loop.create_future())
         self._lane.line.offer(request)
@@ -176,7 +175,7 @@ class Batcher(Generic[Item, Answer]):
         Raises whatever ``run_batch`` raises or gives as an answer.
         """
         measured = []
-        for size in _doubling(self._policy.max_batch_size):
+        for size in _doubling(self.policy.max_batch_size):
             work = partial(self._rehearse, [item] * size)
             await self._device.measure(work)  # the first of its size may compile or allocate
             measured += [(size, await self._device.measure(work)) for _ in range(repeats)]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from models import artifact, golden, images
 from models.artifact import Artifact
-from models.engines import Engine
 from models.engines.choice import Choice, Wish, choose
+from models.engines.protocol import Engine
 from models.errors import BadArtifact, EngineUnavailable
 from models.predictor import Predictor
 

@@ -92,10 +92,9 @@ class Service:
             predictor.predict, policy, self._device, name=predictor.manifest.name, observer=self.metrics
         )
         if not self.settings.cache_entries:
-            return ServedModel(predictor, policy, self._decoder, batcher, self.trace)
+            return ServedModel(predictor, self._decoder, batcher, self.trace)
         return CachedModel(
             predictor,
-            policy,
             self._decoder,
             batcher,
             self.trace,

@@ -13,7 +13,6 @@ from models.images import Pixels
 
 # Of what is not quantised, which in an int8 export is next to nothing: every layer with weights runs in int8.
 _HINT = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
-_TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2, "int8": 1e-4}
 
 
 def capabilities() -> frozenset[str]:
@@ -54,10 +53,6 @@ class OpenVinoEngine:
     @property
     def name(self) -> str:
         return f"openvino cpu {self._precision}"
-
-    @property
-    def tolerance(self) -> float:
-        return _TOLERANCE[self._precision]
 
     def logits(self, pixels: Pixels) -> Logits:
         output = self._request.infer([pixels], share_inputs=True)

@@ -143,7 +143,7 @@ def _top_k(request: Request) -> int:
 
 
 def _describe(model: ServedModel) -> ModelPayload:
-    return model_payload(model.predictor, model.policy, model.latency_curve())
+    return model_payload(model.predictor, model.batcher.policy, model.batcher.curve())
 
 
 def _answer(served: ServedModel, classified: Classified, top_k: int) -> Response:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from batching import Answered, Batcher, BatchPolicy, DeadlineExceeded, LatencyPoint
+from batching import Answered, Batcher, DeadlineExceeded
 from models.errors import BadArtifact, ImageError
 from models.images import Pixels
 from models.predictor import Prediction, Predictor
@@ -44,13 +44,11 @@ class ServedModel:
     def __init__(
         self,
         predictor: Predictor,
-        policy: BatchPolicy,
         decoder: Decoder,
         batcher: Batcher[Pixels, Prediction],
         trace: Trace,
     ) -> None:
         self.predictor = predictor
-        self.policy = policy
         self.batcher = batcher
         self._decoder = decoder
         self._trace = trace
@@ -96,13 +94,7 @@ class ServedModel:
     def deadline(self, budget: Budget) -> float:
         """When an answer is due, on the loop's clock."""
         timeout = math.inf if budget.timeout_seconds is None else budget.timeout_seconds
-        return self.policy.deadline(budget.arrived, timeout)
-
-    def latency_curve(self) -> list[LatencyPoint]:
-        """Learnt seconds for batches of 1, 2, 4, ... and of the largest size."""
-        largest = self.policy.max_batch_size
-        sizes = {min(1 << power, largest) for power in range(largest.bit_length() + 1)}
-        return self.batcher.latency.curve(sorted(sizes))
+        return self.batcher.policy.deadline(budget.arrived, timeout)
 
     async def warm_up(self) -> None:
         """Run, and time, batches of each size, so that nobody waits for allocations or kernels.

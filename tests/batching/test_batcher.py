@@ -110,7 +110,7 @@ class TestBatches:
         first = await join(batcher, 1)
         await held.begun()
         others = await join(batcher, 2, 3, 4, 5, 6)
-        assert (batcher.waiting, batcher.in_flight) == (5, 1)
+        assert batcher.waiting == 5
         held.let_go(3)
         assert await values(first + others) == double([1, 2, 3, 4, 5, 6])
         assert held.batches == [[1], [2, 3, 4, 5], [6]]
@@ -134,7 +134,7 @@ class TestBatches:
         first, second = await join(batcher, 1, 2)
         held.let_go()
         assert (await first).value == 2
-        assert batcher.in_flight == 1
+        assert batcher.waiting == 0
         assert not second.done()
 
     async def test_answers_are_not_permuted_under_load_with_callers_leaving(self, make: Make) -> None:
@@ -151,7 +151,7 @@ class TestBatches:
                 return isinstance(answer, asyncio.CancelledError) or answer == 2 * item
 
         assert all(await asyncio.gather(*map(call, range(10_000))))
-        assert (batcher.waiting, batcher.in_flight) == (0, 0)
+        assert batcher.waiting == 0
 
 
 class TestFailures:
@@ -362,7 +362,7 @@ class TestDeadlines:
         (second,) = await join(batcher, 2, timeout_seconds=0.25)
         (error,) = await values([second])
         assert isinstance(error, DeadlineExceeded)
-        assert error.waited_seconds >= 0.25
+        assert float(str(error).split()[-2]) >= 0.25
         held.let_go()
         assert await values(first) == [2]
         assert held.batches == [[1]]
@@ -542,7 +542,7 @@ class TestTheDevice:
         await held.begun()
         (caller,) = await join(batcher, 1)
         await asyncio.sleep(0)
-        assert batcher.in_flight == 1
+        assert batcher.waiting == 0
         clock.now += 60.0
         held.let_go()
         await held.begun()
@@ -568,6 +568,7 @@ class TestTheDevice:
         batcher = make(sized, BatchPolicy(1.0, max_batch_size=12))
         await batcher.warm_up(0, repeats=2)
         assert sizes == [1] * 3 + [2] * 3 + [4] * 3 + [8] * 3 + [12] * 3
+        assert [point.size for point in batcher.curve()] == [1, 2, 4, 8, 12]
         assert batcher.latency.p99(12) > 0.0
 
     @pytest.mark.parametrize(

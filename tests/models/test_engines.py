@@ -21,6 +21,7 @@ from models.engines.choice import Wish, choose
 from models.engines.openvino_engine import OpenVinoEngine, capabilities
 from models.engines.torch_engine import TorchEngine
 from models.errors import BadArtifact
+from models.images import prepare
 from models.manifest import Calibration, Export, Manifest, Network, WeightsFile
 from tests.conftest import SAMPLES, spec
 
@@ -233,7 +234,7 @@ def test_a_model_is_loaded_on_the_engine_asked_for(models_dir: Path) -> None:
     answers = []
     for wish in (Wish(engine="torch"), Wish(engine="openvino"), Wish()):
         predictor = loader.load(directory, wish)
-        answers += predictor.predict([predictor.prepare(image)])
+        answers += predictor.predict([prepare(image, predictor.manifest.preprocessing)])
     assert len({answer.index for answer in answers}) == 1  # type: ignore[union-attr]
 
 

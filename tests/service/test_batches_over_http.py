@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from models.images import prepare
 from tests.conftest import ImageMaker
 from tests.live import LiveService, Response, multipart, serve
 from tests.service.fakes import FaultyEngine, HeldEngine, predictor_on
@@ -194,7 +195,7 @@ async def test_answers_are_never_swapped_while_callers_come_and_go(make_image: I
             image = make_image(seed, (8, 8))
             async with gate:
                 answer = await _ask_and_maybe_leave(running.port, image, leaves)
-            (expected,) = served.predict([served.prepare(image)])
+            (expected,) = served.predict([prepare(image, served.manifest.preprocessing)])
             confidence = str(round(expected.confidence, 6)).encode()  # type: ignore[union-attr]
             return answer is None or b'"confidence":' + confidence in answer
 

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import pytest
 
+from models.images import prepare
 from models.predictor import Prediction, Predictor
-from tests.conftest import CLASSES, SAMPLES, ImageMaker, png_header
+from tests.conftest import CLASSES, SAMPLES, TOLERANCE, ImageMaker, png_header
 from tests.live import LiveService, Response, multipart, serve
 from tests.service.fakes import HeldEngine, predictor_on
 
@@ -20,7 +21,7 @@ PREDICT = "/v1/models/cifar10/predict"
 
 
 def offline(predictor: Predictor, data: bytes) -> Prediction:
-    (prediction,) = predictor.predict([predictor.prepare(data)])
+    (prediction,) = predictor.predict([prepare(data, predictor.manifest.preprocessing)])
     assert isinstance(prediction, Prediction)
     return prediction
 
@@ -43,7 +44,7 @@ def test_a_raw_image_gets_the_answer_of_the_model_offline(
     expected = offline(predictor, data)
     assert answer["label"] == CLASSES[expected.index]
     assert answer["index"] == expected.index
-    assert answer["confidence"] == pytest.approx(expected.confidence, abs=predictor.engine.tolerance)
+    assert answer["confidence"] == pytest.approx(expected.confidence, abs=TOLERANCE)
     assert answer["uncertain"] == expected.uncertain
     assert (answer["model"], answer["version"]) == ("cifar10", "1")
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from batching import Answered, Batcher, BatchPolicy, DeadlineExceeded, Device
-from models.images import Pixels
+from models.images import Pixels, prepare
 from models.predictor import Prediction, Predictor
 from service.budget import Budget
 from service.errors import Overloaded
@@ -35,7 +35,6 @@ def cached() -> Iterator[CachedModel]:
     batcher: Batcher[Pixels, Prediction] = Batcher(predictor.predict, policy, device, name="cifar10")
     yield CachedModel(
         predictor,
-        policy,
         decoder,
         batcher,
         Trace(),
@@ -63,7 +62,7 @@ def budget(timeout_seconds: float | None = None, waited_seconds: float = 0.0) ->
 
 
 def _right(predictor: Predictor, image: bytes) -> NDArray[np.float32]:
-    (prediction,) = predictor.predict([predictor.prepare(image)])
+    (prediction,) = predictor.predict([prepare(image, predictor.manifest.preprocessing)])
     assert isinstance(prediction, Prediction)
     return prediction.probabilities
 

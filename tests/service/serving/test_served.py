@@ -42,7 +42,7 @@ def refusing() -> Iterator[Refusing]:
     predictor, policy = predictor_on(PixelEngine()), BatchPolicy(latency_target_seconds=300)
     device, decoder = Device("test"), Decoder(1, 10)
     batcher: Batcher[Pixels, Prediction] = Batcher(predictor.predict, policy, device, name="cifar10")
-    yield Refusing(predictor, policy, decoder, batcher, Trace())
+    yield Refusing(predictor, decoder, batcher, Trace())
     device.close()
     decoder.close()
 
@@ -95,7 +95,7 @@ async def test_a_large_image_is_answered_where_a_batch_is_expected_to_take_longe
     batcher: Batcher[Pixels, Prediction] = Batcher(
         predictor.predict, policy, device, name="cifar10", latency=LatencyModel([(1, 1000.0)])
     )
-    model = ServedModel(predictor, policy, decoder, batcher, Trace())
+    model = ServedModel(predictor, decoder, batcher, Trace())
     side = int(SMALL_PIXELS**0.5) + 1
     for seed in range(2):  # the second is admitted as what will wait for a thread
         budget = Budget(asyncio.get_running_loop().time(), None)
