@@ -18,7 +18,7 @@ from batching.errors import (
     WrongResultCount,
 )
 from batching.lane import ClosedBatch, Lane
-from batching.latency import LatencyModel
+from batching.latency import LatencyModel, LatencyPoint
 from batching.observer import Observer
 from batching.policy import BatchPolicy, CloseReason, RefusalReason
 from batching.schedule import Running
@@ -67,6 +67,10 @@ class _Request(Ticket):
         return True
 
 
+class _InHalves(list[Any]):
+    """The answers of a batch that found no memory at first."""
+
+
 class Batcher(Generic[Item, Answer]):
     """Turns concurrent `submit` calls into batches for one model.
 
@@ -94,7 +98,7 @@ class Batcher(Generic[Item, Answer]):
     ) -> None:
         self.name = name
         self._run_batch = run_batch
-        self._policy = policy
+        self.policy = policy
         self._device = device
         self._observer = observer or Observer()
         self._lane: Lane[_Request] = Lane(policy, latency or LatencyModel())
@@ -110,15 +114,14 @@ class Batcher(Generic[Item, Answer]):
         """What has been learnt about this model's batches."""
         return self._lane.latency
 
+    def curve(self) -> list[LatencyPoint]:
+        """What has been learnt, for batches of 1, 2, 4, ... and of the largest size."""
+        return self._lane.latency.curve(_doubling(self.policy.max_batch_size))
+
     @property
     def waiting(self) -> int:
         """Requests in the line."""
         return len(self._lane.line)
-
-    @property
-    def in_flight(self) -> int:
-        """Requests in the running batch whose callers are still there."""
-        return sum(not request.future.done() for request in self._running)
 
     def admit(
         self, count: int = 1, *, arrived: float | None = None, timeout_seconds: float | None = None
@@ -130,7 +133,7 @@ class Batcher(Generic[Item, Answer]):
         """
         now = time.monotonic()
         arrived = now if arrived is None else arrived
-        deadline = self._policy.deadline(arrived, inf if timeout_seconds is None else timeout_seconds)
+        deadline = self.policy.deadline(arrived, inf if timeout_seconds is None else timeout_seconds)
         self._check(deadline, now, count)
 
     async def submit(
@@ -147,7 +150,7 @@ class Batcher(Generic[Item, Answer]):
         now = time.monotonic()
         timeout = inf if timeout_seconds is None else timeout_seconds
         arrived = now if arrived is None else arrived
-        deadline = self._policy.deadline(arrived, timeout)
+        deadline = self.policy.deadline(arrived, timeout)
         self._check(deadline, now, 1)
         request = _Request(item, now, deadline, arrived + timeout, loop.create_future())
         self._lane.line.offer(request)
@@ -172,7 +175,7 @@ class Batcher(Generic[Item, Answer]):
         Raises whatever ``run_batch`` raises or gives as an answer.
         """
         measured = []
-        for size in _doubling(self._policy.max_batch_size):
+        for size in _doubling(self.policy.max_batch_size):
             work = partial(self._rehearse, [item] * size)
             await self._device.measure(work)  # the first of its size may compile or allocate
             measured += [(size, await self._device.measure(work)) for _ in range(repeats)]
@@ -214,6 +217,10 @@ class Batcher(Generic[Item, Answer]):
         queue_seconds = [now - request.offered for request in requests]
         self._tell(self._observer.batch_formed, len(requests), reason, queue_seconds)
 
+    def teaches(self, outcome: object) -> bool:
+        """For the device: a batch that failed, or was run in halves, says nothing of how long one takes."""
+        return not isinstance(outcome, BaseException | _InHalves)
+
     def settle(
         self,
         requests: list[_Request],
@@ -244,7 +251,8 @@ class Batcher(Generic[Item, Answer]):
         except MemoryError:
             pass  # tried again below: in here its traceback would hold on to what was allocated
         half = len(items) // 2
-        return [answer for part in (items[:half], items[half:]) if part for answer in self._second_try(part)]
+        parts = [part for part in (items[:half], items[half:]) if part]
+        return _InHalves(answer for part in parts for answer in self._second_try(part))
 
     def _second_try(self, items: list[Item]) -> list[Answer | Exception]:
         try:

@@ -30,6 +30,9 @@ class LaneOwner(Protocol):
     def launched(self, tickets: list[Any], reason: CloseReason, now: float) -> None:
         """They are running now."""
 
+    def teaches(self, outcome: Any) -> bool:
+        """Whether the time that led to this says how long such a batch takes."""
+
     def settle(self, tickets: list[Any], outcome: Any, running: Running[Any], now: float) -> None:
         """Answer them with what that returned, or with the exception it raised."""
 
@@ -125,7 +128,7 @@ class Device:
         free_at: float,
     ) -> None:
         now = time.monotonic()
-        running = self.schedule.finish(now, free_at=free_at, learn=not isinstance(outcome, BaseException))
+        running = self.schedule.finish(now, free_at=free_at, learn=owner.teaches(outcome))
         try:
             self._dispatch(loop)
         finally:

@@ -30,7 +30,6 @@ class DeadlineExceeded(BatchingError):
 
     def __init__(self, name: str, waited_seconds: float) -> None:
         super().__init__(f"{name}: deadline not met after {waited_seconds:.3f} s")
-        self.waited_seconds = waited_seconds
 
 
 class BatcherClosed(BatchingError):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from models import artifact, golden, images
 from models.artifact import Artifact
-from models.engines import Engine
 from models.engines.choice import Choice, Wish, choose
+from models.engines.protocol import Engine
 from models.errors import BadArtifact, EngineUnavailable
 from models.predictor import Predictor
 
@@ -23,7 +23,7 @@ def load(
     BadArtifact or EngineUnavailable in one line.
     """
     loaded = artifact.load(directory)
-    choice = choose(loaded.manifest, wish, _openvino_precisions())
+    choice = choose(loaded.manifest, wish, _usable(wish))
     try:
         engine = _engine(loaded, choice, wish.device, threads)
     except RuntimeError as error:
@@ -35,12 +35,13 @@ def load(
     return predictor
 
 
-def _openvino_precisions() -> frozenset[str]:
+def _usable(wish: Wish) -> frozenset[str]:
+    """See `choose`."""
     if find_spec("openvino") is None:
         return frozenset()
-    from models.engines.openvino_engine import worthwhile
+    from models.engines.openvino_engine import computed, worthwhile
 
-    return worthwhile()
+    return worthwhile() if wish.precision == "auto" else computed()
 
 
 def _engine(loaded: Artifact, choice: Choice, device: str, threads: int) -> Engine:

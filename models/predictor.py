@@ -58,10 +58,6 @@ class Predictor:
         """What `inspect` returned -> uint8 (size, size, 3); raises ImageError. A bad image fails alone."""
         return images.decode(image, self.manifest.preprocessing)
 
-    def prepare(self, data: bytes) -> Pixels:
-        """`inspect` and `decode` in one step, for whoever has no other work meanwhile."""
-        return self.decode(self.inspect(data))
-
     def predict(self, batch: Sequence[Pixels]) -> list[Prediction | BadOutput]:
         """Answers in the order of `batch`; an image whose logits are not finite gets a BadOutput."""
         return self._predictions(self.engine.logits(np.stack(batch)))

@@ -15,6 +15,7 @@ from prometheus_client import (
 )
 
 from batching import Observer
+from service.targets import LatencyTargets
 
 disable_created_metrics()  # a timestamp beside every counter would double the page
 
@@ -30,18 +31,18 @@ _RECORDED = ("written", "dropped")
 class Metrics(Observer):
     """One registry per service; it listens to the batchers of all models."""
 
-    def __init__(self, latency_target_seconds: float, *, caches: bool = False) -> None:
-        """Answers within the target are counted apart: they are the goodput.
+    def __init__(self, targets: LatencyTargets, *, caches: bool = False) -> None:
+        """Answers within the model's target are counted apart: they are the goodput.
 
         `caches`: whether answers are kept; only then are there metrics about it.
         """
-        self._target_seconds = latency_target_seconds
+        self._targets = targets
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._requests = self._counter("http_requests", "HTTP requests answered", "route", "method", "status")
         self._http_seconds = self._histogram("http_request_seconds", "head read, answer sent", "route")
         self._in_time = self._counter(
-            "http_answers_in_time", "answers 2xx within the latency target", "route"
+            "http_answers_in_time", "answers 2xx within the latency target", "route", "model"
         )
         self._cut = self._counter("connections_refused", "requests refused before they were read", "reason")
         self._batch_size = self._histogram("batch_size", "images in a batch", "model", buckets=_SIZES)
@@ -50,7 +51,9 @@ class Metrics(Observer):
         self._batch_seconds = self._histogram("batch_seconds", "time of a batch", "model")
         self._predicted = self._counter("batch_predicted_seconds", "batch time as predicted", "model")
         self._waiting = self._gauge("waiting", "images in the line", "model")
-        self._refused = self._counter("refused", "images refused before the line", "model", "reason")
+        self._refused = self._counter(
+            "refused", "refusals, of a request or of an image in it", "model", "reason"
+        )
         self._abandoned = self._counter("abandoned", "images accepted and not answered", "model", "stage")
         self._failed = self._counter("failed", "images that the engine failed", "model", "kind")
         self._info = self._gauge("model_info", "1 for the version that answers", "model", "version", "engine")
@@ -58,7 +61,7 @@ class Metrics(Observer):
         self._recorded = self._counter(
             "record_rows", "predictions by whether they are in the record", "outcome"
         )
-        self._gauge("latency_target_seconds", "answers later than this are late").set(latency_target_seconds)
+        self._target = self._gauge("latency_target_seconds", "answers later than this are late", "model")
         self._caches = caches
         if caches:
             self._hits = self._counter("cache_hits", "images answered without work", "model", "kind")
@@ -67,7 +70,8 @@ class Metrics(Observer):
         self._answering: dict[str, tuple[str, ...]] = {}  # the labels of each model in _info
 
     def watch(self, name: str, *, waiting: Callable[[], float], answers_kept: Callable[[], float]) -> None:
-        """Show a model's line and cache, read at every scrape; and, at 0, what may befall it."""
+        """Show a model's target; its line and cache, read at every scrape; and, at 0, what may befall it."""
+        self._target.labels(name).set(self._targets.seconds(name))
         self._waiting.labels(name).set_function(waiting)
         for outcome in _ACTIVATIONS:
             self._activations.labels(name, outcome)
@@ -111,12 +115,12 @@ class Metrics(Observer):
         """An attempt to switch ended: activated, unfit, unknown or abandoned."""
         self._activations.labels(name, outcome).inc()
 
-    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        """One HTTP request is done."""
+    def answered(self, route: str, method: str, status: int, seconds: float, model: str = "") -> None:
+        """One HTTP request is done; `model`: which one it asked, if any."""
         self._requests.labels(route, method, status).inc()
         self._http_seconds.labels(route).observe(seconds)
-        in_time = 200 <= status < 300 and seconds <= self._target_seconds
-        self._in_time.labels(route).inc(in_time)  # a series from the first answer on, though it be late
+        in_time = 200 <= status < 300 and seconds <= self._targets.seconds(model)
+        self._in_time.labels(route, model).inc(in_time)  # a series from the first answer, though late
 
     def connection_refused(self, reason: str) -> None:
         """A connection ended below the application: slow, oversized or malformed."""

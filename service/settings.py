@@ -17,6 +17,7 @@ from models.catalog import SHIPPED_MODELS
 from service.edge.hosts import AllowedHosts
 from service.edge.rates import Rate
 from service.process.cpus import available_cpus
+from service.targets import DEFAULT_MS, LatencyTargets
 
 PREFIX = "ROTULO_"
 _RECORD_URL = re.compile(r"sqlite:///(?!:memory:)[^?]+|postgresql\+psycopg://.+")
@@ -46,7 +47,8 @@ class Settings(BaseSettings):
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N")
     engine: Literal["auto", "torch", "openvino"] = Field(default="auto", description="what runs the network")
     precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
-        default="auto", description="auto: the fastest whose measured loss of accuracy is allowed"
+        default="auto",
+        description="auto: the fastest whose measured loss of accuracy is allowed; no bf16 or int8 on torch",
     )
     max_accuracy_loss_points: float = Field(
         default=0.3, ge=0, le=100, description="what auto may lose against fp32, in points of accuracy"
@@ -60,8 +62,10 @@ class Settings(BaseSettings):
         le=1024,
         description="threads of the network and of decoding; of each worker, which share what is not set",
     )
-    latency_target_ms: float = Field(
-        default=1000, gt=0, le=600_000, description="answers later than this are of no use to the callers"
+    latency_target_ms: str = Field(
+        default=f"{DEFAULT_MS:g}",
+        coerce_numbers_to_str=True,
+        description="answers later than this are of no use to the callers; by model: 100,large=500",
     )
     max_batch_size: int = Field(default=32, ge=1, le=1024, description="images in one batch, at most")
     max_waiting: int = Field(default=1024, ge=1, le=1_000_000, description="images waiting, per model")
@@ -142,11 +146,24 @@ class Settings(BaseSettings):
         default=None, description="URL of an OTLP/HTTP collector, like http://localhost:4318; turns traces on"
     )
 
+    @field_validator("latency_target_ms")
+    @classmethod
+    def _are_targets(cls, value: str) -> str:
+        LatencyTargets.parse(value)
+        return value
+
     @field_validator("max_bytes_held")
     @classmethod
     def _room_for_one_body(cls, value: int, info: ValidationInfo) -> int:
         if value < info.data.get("max_body_bytes", 0):
             raise ValueError("must be at least max_body_bytes, or the largest bodies are always refused")
+        return value
+
+    @field_validator("max_images")
+    @classmethod
+    def _room_for_one_request(cls, value: int, info: ValidationInfo) -> int:
+        if value > info.data.get("max_waiting", value):
+            raise ValueError("must be at most max_waiting, or the largest requests are always refused")
         return value
 
     @field_validator("rate_limit")

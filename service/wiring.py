@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from batching import FOR_ANSWERS, Batcher, BatchPolicy, Device
 from models.errors import UnknownModel
@@ -24,8 +24,20 @@ from service.serving.served import ServedModel
 from service.serving.slots import ModelSlot
 from service.serving.store import Store
 from service.serving.watchdog import Watchdog
-from service.settings import Settings
+from service.settings import PREFIX, BadSettings, Settings
+from service.targets import LatencyTargets
 from service.tracing import trace_of
+
+
+def targets_of(settings: Settings, models: Set[str]) -> LatencyTargets:
+    """Raises BadSettings where one is for a model that there is not."""
+    targets = LatencyTargets.parse(settings.latency_target_ms)
+    for name in targets.models.keys() - models:
+        raise BadSettings(
+            f"--latency-target-ms ({PREFIX}LATENCY_TARGET_MS): no model is named {name!r}, "
+            f"there are {', '.join(sorted(models))}"
+        )
+    return targets
 
 
 class Service:
@@ -38,10 +50,14 @@ class Service:
         store: Store | None = None,
         peers: Peers | None = None,
     ) -> None:
-        """Serves `predictors`, beside `peers`; later versions of the same models come from `store`."""
+        """Serves `predictors`, beside `peers`; later versions of the same models come from `store`.
+
+        Raises BadSettings.
+        """
         self.settings = settings
         self.peers = peers or Peers()
-        self.metrics = Metrics(settings.latency_target_ms / 1000, caches=settings.cache_entries > 0)
+        self._targets = targets_of(settings, {predictor.manifest.name for predictor in predictors})
+        self.metrics = Metrics(self._targets, caches=settings.cache_entries > 0)
         self.intake = Intake(settings.max_body_bytes, settings.max_bytes_held, settings.body_timeout_seconds)
         self.admin_token = AdminToken(
             settings.admin_token.get_secret_value() if settings.admin_token else None
@@ -52,7 +68,7 @@ class Service:
         self.drain = Drain(settings.drain_grace_seconds)
         self._watchdog = Watchdog(settings.hang_seconds, settings.hang_exit_seconds)
         self._device = Device(settings.device)
-        self._decoder = Decoder(settings.threads, settings.max_waiting, self.metrics.refused)
+        self._decoder = Decoder(settings.threads, settings.max_waiting, self.metrics)
         store = store or Store(settings)
         self.models: Mapping[str, ModelSlot] = {
             predictor.manifest.name: ModelSlot(predictor, self._serve, store, self.metrics)
@@ -67,7 +83,7 @@ class Service:
 
     def _serve(self, predictor: Predictor) -> ServedModel:
         policy = BatchPolicy(
-            latency_target_seconds=self.settings.latency_target_ms / 1000,
+            latency_target_seconds=self._targets.seconds(predictor.manifest.name),
             max_batch_size=self.settings.max_batch_size,
             max_waiting=self.settings.max_waiting,
             for_answers=FOR_ANSWERS,
@@ -76,10 +92,9 @@ class Service:
             predictor.predict, policy, self._device, name=predictor.manifest.name, observer=self.metrics
         )
         if not self.settings.cache_entries:
-            return ServedModel(predictor, policy, self._decoder, batcher, self.trace)
+            return ServedModel(predictor, self._decoder, batcher, self.trace)
         return CachedModel(
             predictor,
-            policy,
             self._decoder,
             batcher,
             self.trace,

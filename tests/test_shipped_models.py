@@ -16,7 +16,9 @@ import pytest
 
 from models import catalog, loader
 from models.engines.choice import Wish
+from models.images import prepare
 from models.predictor import Prediction, Predictor
+from tests.conftest import TOLERANCE
 from tests.live import LiveService, Response, multipart, send, serve
 
 CIFAR10_JPEGS = os.environ.get("CIFAR10_JPEGS", "")
@@ -93,10 +95,10 @@ def test_what_is_served_is_what_was_evaluated_and_the_batches_are_large(
     before = batch_counts(running)
     responses = ask_all(running, images, route)
     assert mean_batch_size(running, before) >= 16
-    tolerance = shipped.engine.tolerance + 1e-6  # answers are rounded to six digits
+    tolerance = TOLERANCE + 1e-6  # answers are rounded to six digits
     right = 0
     for (label, data), response in zip(images, responses, strict=True):
-        (offline,) = shipped.predict([shipped.prepare(data)])
+        (offline,) = shipped.predict([prepare(data, shipped.manifest.preprocessing)])
         assert isinstance(offline, Prediction)
         answer = response.json() if route == "native" else response.json()["predictions"][0]
         index = answer["index"] if route == "native" else answer["category_index"]

@@ -35,24 +35,25 @@ class Choice:
     export: Export | None = None
 
 
-def choose(manifest: Manifest, wish: Wish, worthwhile: frozenset[str]) -> Choice:
+def choose(manifest: Manifest, wish: Wish, usable: frozenset[str]) -> Choice:
     """The first of int8, bf16 and fp32 that this processor gains by, and that was measured to lose no more
     accuracy than allowed.
 
-    `worthwhile`: precisions that OpenVINO computes no slower than fp32 here; empty where it is not installed.
+    `usable`: precisions that OpenVINO may be asked for here: where one is named, those that it computes as
+    such, else those of them that are no slower than fp32. Empty where it is not installed.
     Raises BadArtifact when what was asked for cannot be had.
     """
     if wish.device != "cpu":
         return _torch(manifest, wish, "fp16", f"the device is {wish.device}")
     if wish.engine == "torch":
         return _torch(manifest, wish, "fp32", "torch was asked for")
-    if not worthwhile:
+    if not usable:
         return _torch(manifest, wish, "fp32", "OpenVINO is not installed")
     exports: dict[str, Export] = {export.precision: export for export in manifest.exports}
     passed_over: list[str] = []
     for precision in _FASTEST_FIRST if wish.precision == "auto" else (wish.precision,):
         export = exports.get(precision)
-        objection = _objection(precision, export, wish, worthwhile)
+        objection = _objection(precision, export, wish, usable)
         if objection is None:
             calibration = export.calibration if export else manifest.calibration
             reason = "; ".join([_cost(export), *passed_over])
@@ -70,15 +71,15 @@ def _torch(manifest: Manifest, wish: Wish, precision: Precision, reason: str) ->
     return Choice("torch", precision, reason, manifest.calibration)
 
 
-def _objection(precision: str, export: Export | None, wish: Wish, worthwhile: frozenset[str]) -> str | None:
+def _objection(precision: str, export: Export | None, wish: Wish, usable: frozenset[str]) -> str | None:
     if precision == "fp32":
         return None
     if export is None:
         return "since this model has no such export"
+    if precision not in usable:
+        return "since this processor has no instructions for it, or none faster than fp32's"
     if wish.precision == precision:
         return None
-    if precision not in worthwhile:
-        return "since this processor has no instructions for it, or none faster than fp32's"
     if export.accuracy_loss > wish.max_accuracy_loss:
         loss, limit = 100 * export.accuracy_loss, 100 * wish.max_accuracy_loss
         return f"since it loses {loss:.2f} points of accuracy where {limit:.2f} are allowed"

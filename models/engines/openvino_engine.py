@@ -13,17 +13,24 @@ from models.images import Pixels
 
 # Of what is not quantised, which in an int8 export is next to nothing: every layer with weights runs in int8.
 _HINT = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
-_TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2, "int8": 1e-4}
 
 
 def capabilities() -> frozenset[str]:
     """The precisions for which this CPU has instructions of its own."""
     found = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return frozenset(str(name).lower() for name in found) & {"fp32", "bf16", "int8"}
+    listed = frozenset(str(name).lower() for name in found) & {"fp32", "bf16", "int8"}
+    return listed if processor.has_int8_instructions() else listed - {"int8"}
+
+
+def computed() -> frozenset[str]:
+    """The precisions that are what they are called here: int8 is without instructions of its own, in several;
+    bf16 would be float32, or end the process (2026.4 on AVX2).
+    """
+    return capabilities() | {"int8"}
 
 
 def worthwhile() -> frozenset[str]:
-    """Those of them that are no slower than fp32."""
+    """Those that this CPU has instructions for, and that are no slower than fp32."""
     return capabilities() - ({"bf16"} if processor.bfloat16_is_slow() else set())
 
 
@@ -46,10 +53,6 @@ class OpenVinoEngine:
     @property
     def name(self) -> str:
         return f"openvino cpu {self._precision}"
-
-    @property
-    def tolerance(self) -> float:
-        return _TOLERANCE[self._precision]
 
     def logits(self, pixels: Pixels) -> Logits:
         output = self._request.infer([pixels], share_inputs=True)

@@ -19,13 +19,6 @@ class Engine(Protocol):
     def name(self) -> str:
         """What runs where and how, for people: `torch cpu fp32`."""
 
-    @property
-    def tolerance(self) -> float:
-        """Largest difference in a probability between two batches that hold the same image.
-
-        Kernels differ by batch size, so an image's answer may change in its last digits with its company.
-        """
-
     def logits(self, pixels: Pixels) -> Logits:
         """uint8 RGB (n, size, size, 3) -> float32 (n, classes). Normalisation is the engine's work.
 

@@ -44,10 +44,6 @@ class TorchEngine:
     def name(self) -> str:
         return f"torch {self._device} {'fp16' if self._on_cuda else 'fp32'}"
 
-    @property
-    def tolerance(self) -> float:
-        return 1e-2 if self._on_cuda else 1e-4
-
     def logits(self, pixels: Pixels) -> Logits:
         try:
             return self._logits(pixels)

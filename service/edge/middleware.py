@@ -23,9 +23,11 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 class Endpoint(Protocol):
-    """An ASGI application for one path; `route` is its template, for the metrics."""
+    """An ASGI application for one path. For the metrics: `route` is its template, `model` the name of the
+    model behind it, if there is one."""
 
     route: str
+    model: str | None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
@@ -86,7 +88,8 @@ class Edge:
                 raise
         finally:
             seconds = time.monotonic() - state["arrived"]
-            self._service.metrics.answered(route_of(scope), scope["method"], status or 500, seconds)
+            route, model = route_of(scope), self._model_of(scope, endpoint)
+            self._service.metrics.answered(route, scope["method"], status or 500, seconds, model)
 
     def _refusal(self, scope: Scope) -> App | None:
         """The answer to whoever may not ask, or not now."""
@@ -99,6 +102,11 @@ class Edge:
     def _error(self, scope: Scope, error: ServiceError) -> App:
         respond = flask_error_response if scope["path"] in self._flask_paths else problem_response
         return respond(Request(scope), error)
+
+    def _model_of(self, scope: Scope, endpoint: Endpoint | None) -> str:
+        """The model that was asked; "" where there is none, so that no made-up name grows the metrics."""
+        name = endpoint.model if endpoint else scope.get("path_params", {}).get("model")
+        return str(name) if name in self._service.models else ""
 
     def _marks(self, request_id: bytes) -> Iterable[tuple[bytes, bytes]]:
         yield b"x-request-id", request_id

@@ -38,14 +38,14 @@ class FlaskRoute:
         self.route = rule
         self._adapter = adapter
         self._service = service
-        self._model = MODEL_OF.get(rule)
+        self.model = MODEL_OF.get(rule)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             if scope["method"] != "POST":
                 await self._adapter(scope, _no_body, send)  # it is not allowed, whatever it brings
-            elif self._model is not None:
-                await self._ask(self._service.slot(self._model), scope, receive, send)
+            elif self.model is not None:
+                await self._ask(self._service.slot(self.model), scope, receive, send)
             else:
                 self._require_operator(Request(scope))
                 await self._adapter(scope, receive, send)

@@ -103,6 +103,7 @@ class PredictEndpoint:
     route = "/v1/models/{model}/predict"
 
     def __init__(self, service: Service, slot: ModelSlot) -> None:
+        self.model: str | None = slot.name
         self._service = service
         self._slot = slot
 
@@ -142,7 +143,7 @@ def _top_k(request: Request) -> int:
 
 
 def _describe(model: ServedModel) -> ModelPayload:
-    return model_payload(model.predictor, model.policy, model.latency_curve())
+    return model_payload(model.predictor, model.batcher.policy, model.batcher.curve())
 
 
 def _answer(served: ServedModel, classified: Classified, top_k: int) -> Response:

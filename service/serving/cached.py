@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from batching import Answered, Batcher, BatchFailed, BatchPolicy, DeadlineExceeded, QueueFull
+from batching import Answered, Batcher, BatchFailed, DeadlineExceeded, QueueFull
 from batching.waiting import Ticket
 from models.images import Pixels
 from models.predictor import Prediction, Predictor
@@ -53,7 +53,6 @@ class CachedModel(ServedModel):
     def __init__(
         self,
         predictor: Predictor,
-        policy: BatchPolicy,
         decoder: Decoder,
         batcher: Batcher[Pixels, Prediction],
         trace: Trace,
@@ -61,7 +60,7 @@ class CachedModel(ServedModel):
         max_entries: int,
         metrics: Metrics,
     ) -> None:
-        super().__init__(predictor, policy, decoder, batcher, trace)
+        super().__init__(predictor, decoder, batcher, trace)
         self._metrics = metrics
         self._cache: AnswerCache[_Caller, Prediction] = AnswerCache(max_entries)
         self._tasks: dict[Flight[_Caller], asyncio.Task[None]] = {}

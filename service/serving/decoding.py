@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
+from batching import Observer
 from models.images import Encoded, Pixels
 from models.predictor import Predictor
 from service.errors import Overloaded
@@ -22,14 +22,12 @@ class Decoder:
     done for them would be in vain: so whoever could not be ready in time is refused before.
     """
 
-    def __init__(
-        self, threads: int, max_waiting: int, refused: Callable[[str, str], None] = lambda *_: None
-    ) -> None:
-        """`refused` is told the model and the reason, `decoding`, of each image that is turned away."""
+    def __init__(self, threads: int, max_waiting: int, observer: Observer | None = None) -> None:
+        """`observer` hears of those turned away, for the reason `decoding`, and of those given up."""
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._threads = threads
         self._limit = threads + max_waiting
-        self._refused = refused
+        self._observer = observer or Observer()
         self._in_progress = 0
         self._turn_seconds = 0.0  # from one image done to the next while there is a line, whatever else runs
         self._turn_began: float | None = None
@@ -48,7 +46,7 @@ class Decoder:
         left_seconds = deadline - asyncio.get_running_loop().time()
         late_seconds = self.wait_seconds() - left_seconds
         if self._in_progress >= self._limit or (left_seconds > 0 and late_seconds > 0):
-            self._refused(model, "decoding")
+            self._observer.refused(model, "decoding")
             raise Overloaded("too many images are being decoded", late_seconds if late_seconds > 0 else None)
 
     async def decode(self, predictor: Predictor, image: Encoded, deadline: float) -> Pixels:
@@ -59,11 +57,19 @@ class Decoder:
         """
         if image.small:
             return predictor.decode(image)
-        self.admit(predictor.manifest.name, deadline)
-        async with asyncio.timeout_at(deadline):
-            return await self._in_pool(predictor, image)
+        model = predictor.manifest.name
+        self.admit(model, deadline)
+        async with asyncio.timeout_at(deadline) as time_left:
+            decoded = self._in_pool(predictor, image)
+            try:
+                return await asyncio.wrap_future(decoded)
+            except asyncio.CancelledError:
+                stage = "expired" if time_left.expired() else "left"
+                # A thread that has begun goes on, in vain.
+                self._observer.abandoned(model, stage if decoded.cancelled() else f"{stage}_running")
+                raise
 
-    async def _in_pool(self, predictor: Predictor, image: Encoded) -> Pixels:
+    def _in_pool(self, predictor: Predictor, image: Encoded) -> Future[Pixels]:
         self._in_progress += 1
         future = self._pool.submit(predictor.decode, image)
         loop = asyncio.get_running_loop()
@@ -73,7 +79,7 @@ class Decoder:
                 loop.call_soon_threadsafe(self._done, time.monotonic(), image.cancelled())
 
         future.add_done_callback(done)  # counted until the thread is done, even when the caller has left
-        return await asyncio.wrap_future(future)
+        return future
 
     def _done(self, now: float, cancelled: bool) -> None:
         self._in_progress -= 1

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from batching import Answered, Batcher, BatchPolicy, DeadlineExceeded, LatencyPoint
+from batching import Answered, Batcher, DeadlineExceeded
 from models.errors import BadArtifact, ImageError
 from models.images import Pixels
 from models.predictor import Prediction, Predictor
@@ -44,13 +44,11 @@ class ServedModel:
     def __init__(
         self,
         predictor: Predictor,
-        policy: BatchPolicy,
         decoder: Decoder,
         batcher: Batcher[Pixels, Prediction],
         trace: Trace,
     ) -> None:
         self.predictor = predictor
-        self.policy = policy
         self.batcher = batcher
         self._decoder = decoder
         self._trace = trace
@@ -96,16 +94,7 @@ class ServedModel:
     def deadline(self, budget: Budget) -> float:
         """When an answer is due, on the loop's clock."""
         timeout = math.inf if budget.timeout_seconds is None else budget.timeout_seconds
-        return self.policy.deadline(budget.arrived, timeout)
-
-    def _in_time_for_a_batch(self, budget: Budget) -> float:
-        return self.deadline(budget) - self.batcher.latency.typical(1)
-
-    def latency_curve(self) -> list[LatencyPoint]:
-        """Learnt seconds for batches of 1, 2, 4, ... and of the largest size."""
-        largest = self.policy.max_batch_size
-        sizes = {min(1 << power, largest) for power in range(largest.bit_length() + 1)}
-        return self.batcher.latency.curve(sorted(sizes))
+        return self.batcher.policy.deadline(budget.arrived, timeout)
 
     async def warm_up(self) -> None:
         """Run, and time, batches of each size, so that nobody waits for allocations or kernels.
@@ -126,10 +115,12 @@ class ServedModel:
         """Refuse now, before any work, what the lines could not answer in time.
 
         Raises what `submit` would, and Overloaded. That an image will wait for a thread is guessed from the
-        one before.
+        one before. What a batch is expected to take is left only for who finds a line: it must keep nobody
+        from an idle device, which would never be seen to have become faster.
         """
         if self._decodes_in_threads:
-            self._decoder.admit(self.predictor.manifest.name, self._in_time_for_a_batch(budget))
+            in_time_for_a_batch = self.deadline(budget) - self.batcher.latency.typical(1)
+            self._decoder.admit(self.predictor.manifest.name, in_time_for_a_batch)
         self.batcher.admit(images, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds)
 
     async def classify(self, data: bytes, budget: Budget) -> Classified:
@@ -167,7 +158,7 @@ class ServedModel:
         image = self.predictor.inspect(data)
         self._decodes_in_threads = not image.small
         try:
-            pixels = await self._decoder.decode(self.predictor, image, self._in_time_for_a_batch(budget))
+            pixels = await self._decoder.decode(self.predictor, image, self.deadline(budget))
         except TimeoutError:
             waited = asyncio.get_running_loop().time() - budget.arrived
             raise DeadlineExceeded(self.predictor.manifest.name, waited) from None

@@ -60,7 +60,7 @@ class ModelMetadataPayload(BaseModel):
         {
             "name": "cifar10",
             "versions": ["1"],
-            "platform": "openvino int8 on CPU",
+            "platform": "openvino cpu int8",
             "inputs": input_descriptions(32),
             "outputs": output_descriptions(10),
         }

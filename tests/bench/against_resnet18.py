@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import median
 
 from models import artifact, loader
-from models.engines import Engine
 from models.engines.choice import Wish
+from models.engines.protocol import Engine
 from service.process.cpus import available_cpus
 from tests.bench.engines import BATCHES, images_per_second
 from tests.bench.subjects import random_model

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from models import artifact, loader
-from models.engines import Engine
 from models.engines.choice import Wish
+from models.engines.protocol import Engine
 from service.process.cpus import available_cpus
 from tests.bench.subjects import Subject
 

@@ -14,12 +14,13 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from batching import Answered, BatchPolicy, Device, LatencyModel, Observer
+from batching import Answered, BatchPolicy, Device, LatencyModel, LatencyPoint, Observer
 from service import wiring
 from service.__main__ import main as serve
 
 WAIT_SECONDS = 0.010
 MAX_BATCH_SIZE = 32
+_SIZES = [1 << power for power in range(MAX_BATCH_SIZE.bit_length())]
 ENDLESS = ("--max-waiting", "1000000")
 
 RunBatch = Callable[[Sequence[Any]], Sequence[Any]]
@@ -32,12 +33,13 @@ class FixedWaitBatcher:
     def __init__(
         self,
         run_batch: RunBatch,
-        policy: BatchPolicy,  # noqa: ARG002
+        policy: BatchPolicy,
         device: Device,
         *,
         name: str,
         observer: Observer,
     ) -> None:
+        self.policy = policy
         self.latency = LatencyModel()
         self._run_batch = run_batch
         self._device = device
@@ -46,6 +48,9 @@ class FixedWaitBatcher:
         self._line: deque[Waiting] = deque()
         self._full = asyncio.Event()
         self._batches: asyncio.Task[None] | None = None  # while somebody waits
+
+    def curve(self) -> list[LatencyPoint]:
+        return self.latency.curve(_SIZES)
 
     @property
     def waiting(self) -> int:
@@ -68,9 +73,8 @@ class FixedWaitBatcher:
 
     async def warm_up(self, item: Any) -> None:
         """The curve is for `GET /v1/models`; no decision depends on it."""
-        sizes = [1 << power for power in range(MAX_BATCH_SIZE.bit_length())]
         self.latency = LatencyModel(
-            [(size, await self._device.measure(partial(self._run_batch, [item] * size))) for size in sizes]
+            [(size, await self._device.measure(partial(self._run_batch, [item] * size))) for size in _SIZES]
         )
 
     async def drain(self) -> None:

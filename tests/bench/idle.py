@@ -22,6 +22,7 @@ from loadtest.serving import serving
 from loadtest.traffic import Target
 from models import catalog, loader
 from models.engines.choice import Wish
+from models.images import prepare
 from service.process.cpus import available_cpus
 
 RATE = 10.0
@@ -53,7 +54,7 @@ def predictor_seconds(
     for index in range(round(RATE * seconds)):
         time.sleep(max(0.0, started + index / RATE - time.perf_counter()))
         before = time.perf_counter()
-        predictor.predict([predictor.prepare(images[index % len(images)].data)])
+        predictor.predict([prepare(images[index % len(images)].data, predictor.manifest.preprocessing)])
         taken.append(time.perf_counter() - before)
     return taken
 

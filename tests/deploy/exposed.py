@@ -13,6 +13,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.metrics import Metrics, WorkerMetrics
+from service.targets import LatencyTargets
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
@@ -27,7 +28,7 @@ class Exposed(NamedTuple):
 
 def everything() -> str:
     """The text of registries in which everything has happened once, with the supervisor's of workers."""
-    metrics = Metrics(1.0, caches=True)
+    metrics = Metrics(LatencyTargets.parse("1000"), caches=True)
     metrics.watch("cifar10", waiting=lambda: 0, answers_kept=lambda: 0)
     metrics.cache_looked_up("cifar10", "hit")
     metrics.cache_looked_up("cifar10", "miss")
@@ -41,7 +42,7 @@ def everything() -> str:
     metrics.recorded("written", 1)
     metrics.active("cifar10", "1", "openvino")
     metrics.activation("cifar10", "activated")
-    metrics.answered("/predict", "POST", 200, 0.1)
+    metrics.answered("/predict", "POST", 200, 0.1, "cifar10")
     metrics.connection_refused("slow-client")
     metrics.batch_formed("cifar10", 1, "full", [0.1])
     metrics.batch_done("cifar10", 1, 0.1, 0.1)

@@ -9,6 +9,7 @@ import pytest
 from batching import BatchFailed, OutOfMemory, WrongResultCount
 from models.errors import BadOutput
 from service.metrics import Metrics
+from service.targets import LatencyTargets
 from tests.deploy.exposed import ROOT, Exposed, everything, exposed, queried
 from tests.live import LiveService
 
@@ -52,18 +53,18 @@ def test_names_follow_prometheus(name: str, kind: str, unit: str) -> None:
 def test_what_is_measured_of_the_service_moves(live: LiveService) -> None:
     image = (ROOT / "loadtest" / "samples" / "cat-32.jpg").read_bytes()
     route = "/v1/models/{model}/predict"
-    before = live.metric("rotulo_http_answers_in_time_total", route=route)
+    before = live.metric("rotulo_http_answers_in_time_total", route=route, model="cifar10")
     assert live.request("POST", "/v1/models/cifar10/predict", image).status == 200
     assert live.request("POST", "/v1/models/cifar10/predict", b"no image").status == 415
-    assert live.metric("rotulo_http_answers_in_time_total", route=route) == before + 1
+    assert live.metric("rotulo_http_answers_in_time_total", route=route, model="cifar10") == before + 1
     assert live.metric("rotulo_ready") == 1
-    assert live.metric("rotulo_latency_target_seconds") == 300
+    assert live.metric("rotulo_latency_target_seconds", model="cifar10") == 300
     assert live.metric("rotulo_engine_busy_seconds") == 0
     assert live.metric("rotulo_bodies_held_bytes") == 0
 
 
 def test_what_alerts_count_is_there_before_it_happens_for_the_first_time() -> None:
-    metrics = Metrics(1.0)
+    metrics = Metrics(LatencyTargets.parse("1000"))
     metrics.watch("cifar10", waiting=lambda: 0, answers_kept=lambda: 0)
     metrics.watch_record(lambda: 0, lambda: 0)
     shown = metrics.text().decode().splitlines()

@@ -21,6 +21,7 @@ from models.engines.choice import Wish, choose
 from models.engines.openvino_engine import OpenVinoEngine, capabilities
 from models.engines.torch_engine import TorchEngine
 from models.errors import BadArtifact
+from models.images import prepare
 from models.manifest import Calibration, Export, Manifest, Network, WeightsFile
 from tests.conftest import SAMPLES, spec
 
@@ -53,7 +54,7 @@ def manifest(*exports: Export) -> Manifest:
         ([export("int8", 0)], Wish(), frozenset(), "torch fp32"),
         ([export("int8", 0)], Wish(engine="torch"), ALL, "torch fp32"),
         ([export("int8", 0)], Wish(device="cuda:1"), ALL, "torch fp16"),
-        ([export("int8", 0.5)], Wish(precision="int8"), frozenset({"fp32"}), "openvino int8"),
+        ([export("int8", 0.5)], Wish(precision="int8"), frozenset({"fp32", "int8"}), "openvino int8"),
         ([], Wish(precision="fp32"), ALL, "openvino fp32"),
         ([], Wish(engine="torch", precision="fp32"), ALL, "torch fp32"),
         ([], Wish(precision="fp32"), frozenset(), "torch fp32"),
@@ -87,6 +88,12 @@ def test_a_precision_passed_over_is_not_said_to_have_instructions_here() -> None
 def test_an_export_that_does_better_is_said_to_gain() -> None:
     reason = choose(manifest(export("int8", -0.0008)), Wish(), ALL).reason
     assert reason == "gains 0.08 points of accuracy in validation"
+
+
+def test_a_precision_that_is_named_and_not_computed_here_is_refused() -> None:
+    says = "^cifar10/1: not bf16, since this processor has no instructions for it"
+    with pytest.raises(BadArtifact, match=says):
+        choose(manifest(export("bf16", 0)), Wish(precision="bf16"), frozenset({"fp32", "int8"}))
 
 
 def test_a_precision_that_was_never_exported_cannot_be_asked_for() -> None:
@@ -227,7 +234,7 @@ def test_a_model_is_loaded_on_the_engine_asked_for(models_dir: Path) -> None:
     answers = []
     for wish in (Wish(engine="torch"), Wish(engine="openvino"), Wish()):
         predictor = loader.load(directory, wish)
-        answers += predictor.predict([predictor.prepare(image)])
+        answers += predictor.predict([prepare(image, predictor.manifest.preprocessing)])
     assert len({answer.index for answer in answers}) == 1  # type: ignore[union-attr]
 
 

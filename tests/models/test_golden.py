@@ -23,7 +23,7 @@ CAT, DOG = CLASSES.index("cat"), CLASSES.index("dog")
 class Engine:
     """Gives a class a probability, and the others what is left, whatever it sees."""
 
-    name, tolerance = "test", 0.0
+    name = "test"
 
     def __init__(self, probability: float, index: int = CAT) -> None:
         self._probabilities = probabilities(probability, index)

@@ -18,7 +18,6 @@ class PixelEngine:
     """Logits that spell the first pixel of an image, so that every image has an answer of its own."""
 
     name = "test"
-    tolerance = 0.0
 
     def logits(self, pixels: Pixels) -> Logits:
         logits = np.zeros((len(pixels), len(CLASSES)), np.float32)

@@ -133,6 +133,8 @@ def test_a_configured_admin_token_is_never_printed(models_dir: Path) -> None:
         ([], {"ROTULO_PRT": "1"}, "ROTULO_PRT"),
         (["--models-dir", "/nowhere", "--port", "0"], {}, "/nowhere"),
         (["--max-bytes-held", "2000"], {}, "--max-bytes-held"),
+        (["--max-waiting", "63"], {}, "--max-images"),
+        (["--latency-target-ms", "100,lrage=5", "--port", "0"], {}, "lrage"),
         (["--rate-limit", "many"], {}, "--rate-limit"),
         (["--ssl-keyfile", "/nowhere"], {}, "--ssl-keyfile"),
         (["--trusted-proxies", "*"], {}, "--trusted-proxies"),

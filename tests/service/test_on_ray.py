@@ -26,6 +26,7 @@ from service.budget import Budget
 from service.errors import EngineHangs
 from service.on_ray import OF_THE_PROXY, Replica, Scaling, application, marked, options, replicable
 from service.settings import BadSettings, Settings
+from service.targets import LatencyTargets
 from service.wiring import Service
 from tests.conftest import ImageMaker
 from tests.service.fakes import HeldEngine, predictor_on
@@ -86,7 +87,7 @@ def test_another_replica_is_wanted_before_the_first_is_full(largest: int) -> Non
 
 async def test_a_replica_is_unhealthy_while_its_engine_hangs(make_image: ImageMaker) -> None:
     engine = HeldEngine()
-    service = Service(Settings(latency_target_ms=300_000, hang_seconds=0.05), [predictor_on(engine)])
+    service = Service(Settings(latency_target_ms="300000", hang_seconds=0.05), [predictor_on(engine)])
     replica = object.__new__(Replica)  # it would load its models from disk
     replica.service = service
     await replica.check_health()
@@ -130,6 +131,7 @@ def test_the_serve_config_is_one_and_has_arguments_and_settings_that_exist() -> 
     names = {name.removeprefix("ROTULO_").lower() for name in variables}
     assert names <= Settings.model_fields.keys() - set(OF_THE_PROXY)
     defaults = Settings()
-    enough = defaults.body_timeout_seconds + defaults.latency_target_ms / 1000
+    targets = LatencyTargets.parse(defaults.latency_target_ms)
+    enough = defaults.body_timeout_seconds + targets.default_ms / 1000
     assert (config.http_options.request_timeout_s or 0) > enough
     assert config.http_options.keep_alive_timeout_s == defaults.keep_alive_seconds

@@ -22,7 +22,13 @@ from tests.ray_cluster import WITHOUT_RAY, RayCluster, has_ray, ray_cluster
 pytestmark = [pytest.mark.skipif(not has_ray(), reason=WITHOUT_RAY), pytest.mark.timeout(1200)]
 
 PREDICT = "/v1/models/cifar10/predict"
-SETTINGS: dict[str, Any] = {"threads": 1, "max_batch_size": 4, "max_waiting": 8, "latency_target_ms": 300_000}
+SETTINGS: dict[str, Any] = {
+    "threads": 1,
+    "max_batch_size": 4,
+    "max_waiting": 8,
+    "max_images": 8,
+    "latency_target_ms": 300_000,
+}
 AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}
 REQUEST_ID = {"X-Request-Id": "one-for-both"}
 IMAGE = (SAMPLES / "cat.jpg").read_bytes()
@@ -50,6 +56,17 @@ def ask(
 ) -> Response:
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=300)) as connection:
         return send(connection, method, path, body, {**REQUEST_ID, **(headers or {})})
+
+
+def first_refused(port: int, path: str) -> Response:
+    """Many callers, each with as many images as fit into a line, until one of them is not answered."""
+    form = multipart(*[("file", SMALL)] * SETTINGS["max_waiting"])
+    with ThreadPoolExecutor(4 * CALLERS) as pool:
+        for _ in range(100):
+            answers = [pool.submit(ask, port, "POST", path, *form) for _ in range(4 * CALLERS)]
+            if refused := [answer.result() for answer in answers if answer.result().status != 200]:
+                return refused[0]
+    raise AssertionError("nobody was refused")
 
 
 def image_input(*images: bytes) -> bytes:
@@ -106,9 +123,8 @@ def test_a_replica_answers_as_the_service_itself(
 def test_what_the_line_cannot_take_is_refused_by_the_replica_and_says_when_to_come_back(
     cluster: RayCluster,
 ) -> None:
-    more_than_fit = [("file", SMALL)] * (SETTINGS["max_waiting"] + SETTINGS["max_batch_size"] + 1)
     for path in (PREDICT, "/predict"):
-        refused = ask(cluster.port, "POST", path, *multipart(*more_than_fit))
+        refused = first_refused(cluster.port, path)
         assert refused.status == 503
         assert int(refused.headers["retry-after"]) >= 1
         assert refused.headers["x-replica"]  # not from Ray's proxy

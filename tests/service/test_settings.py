@@ -30,6 +30,18 @@ def test_an_unknown_variable_with_our_prefix_is_refused(monkeypatch: pytest.Monk
         read_settings([])
 
 
+@pytest.mark.parametrize("text", ["", "0", "-1", "nan", "600001", "1,2", "a=1,a=2", "=1", "a=", "a", "a=1;2"])
+def test_a_latency_target_that_is_none_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(BadSettings, match=r"^--latency-target-ms \(ROTULO_LATENCY_TARGET_MS\): .+$"):
+        read_settings([f"--latency-target-ms={text}"])
+
+
+def test_a_line_that_cannot_hold_the_largest_request_is_refused() -> None:
+    assert read_settings(["--max-waiting", "8", "--max-images", "8"]).max_images == 8
+    with pytest.raises(BadSettings, match=r"^--max-images .*must be at most max_waiting, .+$"):
+        read_settings(["--max-waiting", "8", "--max-images", "9"])
+
+
 def test_the_admin_token_does_not_show_when_the_settings_are_printed() -> None:
     settings = read_settings(["--admin-token", "a-long-enough-secret"])
     assert "a-long-enough-secret" not in repr(settings)

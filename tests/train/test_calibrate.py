@@ -100,7 +100,7 @@ def test_answers_next_to_the_threshold_are_as_sure_in_another_engines_last_digit
 class _Replay:
     """An engine that answers with given logits."""
 
-    name, tolerance = "replay", 0.0
+    name = "replay"
 
     def __init__(self, logits: Logits) -> None:
         self._logits = logits

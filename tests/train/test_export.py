@@ -15,6 +15,7 @@ from models import artifact, loader
 from models.artifact import Artifact
 from models.engines.choice import Wish
 from models.engines.openvino_engine import capabilities
+from models.images import prepare
 from models.manifest import Export, ModelSpec
 from models.predictor import Prediction
 from train import quantize
@@ -61,7 +62,9 @@ def served_accuracy(model: Path, side: Path, wish: Wish) -> float:
     """Of the images in a side's folders, encoded as they are, through what the service loads."""
     predictor = loader.load(model, wish)
     files = sorted(side.glob("*/*.png"))
-    answers = predictor.predict([predictor.prepare(file.read_bytes()) for file in files])
+    answers = predictor.predict(
+        [prepare(file.read_bytes(), predictor.manifest.preprocessing) for file in files]
+    )
     labels = [predictor.manifest.classes.index(file.parent.name) for file in files]
     indices = [answer.index for answer in answers if isinstance(answer, Prediction)]
     return float(np.mean(np.array(indices) == labels))

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.metrics import Metrics
+from service.targets import LatencyTargets
 from ui import live
 from ui.client import Unexpected
 from ui.live import History, Interval, between, quantile, read, summed
@@ -19,7 +20,7 @@ ROUTE = "/v1/models/{model}/predict"
 
 def metrics() -> Metrics:
     """The service's own registry, which writes the page that is read here."""
-    return Metrics(1.0)
+    return Metrics(LatencyTargets.parse("1000"))
 
 
 def page(source: Metrics) -> str:

@@ -7,13 +7,11 @@ import contextlib
 import pytest
 
 from models.predictor import Predictor
-from tests.conftest import CLASSES, ImageMaker, png_header
+from tests.conftest import CLASSES, TOLERANCE, ImageMaker, png_header
 from tests.live import TOKEN, LiveService, multipart, send, serve
 
 
-def test_files_are_answered_in_order_in_the_old_shape(
-    live: LiveService, predictor: Predictor, make_image: ImageMaker
-) -> None:
+def test_files_are_answered_in_order_in_the_old_shape(live: LiveService, make_image: ImageMaker) -> None:
     images = [make_image(seed) for seed in range(4)]
     body, headers = multipart(*(("file", image) for image in images))
     answer = live.request("POST", "/predict", body, headers).json()
@@ -24,7 +22,7 @@ def test_files_are_answered_in_order_in_the_old_shape(
         one["index"] for one in native
     ]
     for entry, one in zip(answer["predictions"], native, strict=True):
-        assert entry["confidence"] == pytest.approx(one["confidence"], abs=predictor.engine.tolerance)
+        assert entry["confidence"] == pytest.approx(one["confidence"], abs=TOLERANCE)
 
 
 def test_the_field_may_be_named_image(live: LiveService, make_image: ImageMaker) -> None:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import base64
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import pytest
 
+from models.images import prepare
 from models.predictor import Prediction, Predictor
-from tests.conftest import CLASSES, SAMPLES, ImageMaker, png_header
-from tests.live import LiveService, Response, multipart
+from tests.conftest import CLASSES, SAMPLES, TOLERANCE, ImageMaker, png_header
+from tests.live import LiveService, Response, multipart, serve
+from tests.service.fakes import HeldEngine, predictor_on
 
 PREDICT = "/v1/models/cifar10/predict"
 
 
 def offline(predictor: Predictor, data: bytes) -> Prediction:
-    (prediction,) = predictor.predict([predictor.prepare(data)])
+    (prediction,) = predictor.predict([prepare(data, predictor.manifest.preprocessing)])
     assert isinstance(prediction, Prediction)
     return prediction
 
@@ -39,7 +44,7 @@ def test_a_raw_image_gets_the_answer_of_the_model_offline(
     expected = offline(predictor, data)
     assert answer["label"] == CLASSES[expected.index]
     assert answer["index"] == expected.index
-    assert answer["confidence"] == pytest.approx(expected.confidence, abs=predictor.engine.tolerance)
+    assert answer["confidence"] == pytest.approx(expected.confidence, abs=TOLERANCE)
     assert answer["uncertain"] == expected.uncertain
     assert (answer["model"], answer["version"]) == ("cifar10", "1")
 
@@ -233,9 +238,50 @@ def test_probes_may_use_head(live: LiveService) -> None:
         assert live.request("HEAD", path).status == 200
 
 
-def test_an_answer_says_what_it_took(live: LiveService, make_image: ImageMaker) -> None:
-    timing = live.request("POST", PREDICT, make_image()).headers["server-timing"]
-    assert [part.split(";")[0] for part in timing.split(", ")] == ["decode", "queue", "infer", "batch"]
+class Took(NamedTuple):
+    """Of one answer's `Server-Timing`, and of its caller's wait, in milliseconds; `batch` is a size."""
+
+    decode: float
+    queue: float
+    infer: float
+    batch: float
+    total: float
+
+
+TIMING = re.compile(r'decode;dur=([\d.]+), queue;dur=([\d.]+), infer;dur=([\d.]+), batch;desc="(\d+)"')
+
+
+def test_an_answer_says_what_it_took(make_image: ImageMaker) -> None:
+    """One image runs, held, while two wait for it."""
+
+    def timed() -> Took:
+        began = time.monotonic()
+        found = TIMING.fullmatch(held.request("POST", PREDICT, make_image()).headers["server-timing"])
+        assert found is not None
+        decode, queue, infer, batch = map(float, found.groups())
+        return Took(decode, queue, infer, batch, 1000 * (time.monotonic() - began))
+
+    engine = HeldEngine()
+    with (
+        serve([predictor_on(engine)], latency_target_ms=300_000) as held,
+        ThreadPoolExecutor(3) as pool,
+    ):
+        engine.hold()
+        first = pool.submit(timed)
+        held.wait_for_metric(1, "rotulo_batches_closed_total", model="cifar10", reason="device_free")
+        others = [pool.submit(timed) for _ in range(2)]
+        held.wait_for_metric(2, "rotulo_waiting", model="cifar10")
+        began = time.monotonic()
+        for _ in range(10):
+            held.request("GET", "/healthz")
+        least = 1000 * (time.monotonic() - began)
+        engine.release.set()
+        ran, *waited = (caller.result() for caller in (first, *others))
+    for decode, queue, infer, _, total in (ran, *waited):
+        assert 0 < decode + queue + infer < total
+    assert ran.infer > least
+    assert [caller.queue > least for caller in waited] == [True, True]
+    assert [caller.batch for caller in (ran, *waited)] == [1, 2, 2]
 
 
 def test_the_models_describe_themselves(live: LiveService, predictor: Predictor) -> None:

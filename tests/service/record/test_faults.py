@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from batching import Answered
-from models.images import Pixels
+from models.images import Pixels, prepare
 from models.predictor import Prediction
 from service.record import database as record_database
 from service.record import reader, recorder
@@ -352,7 +352,7 @@ def test_a_csv_whose_rest_cannot_be_read_is_cut_off(
 def noted_at(days: float, image: bytes) -> Noted:
     """An answer of so many days ago."""
     predictor = predictor_on(PixelEngine())
-    (prediction,) = predictor.predict([predictor.prepare(image)])
+    (prediction,) = predictor.predict([prepare(image, predictor.manifest.preprocessing)])
     assert isinstance(prediction, Prediction)
     answers: list[tuple[bytes | Pixels, Classified]] = [
         (image, Classified(Answered(prediction, 0.0, 0.0, 1), 0.0))

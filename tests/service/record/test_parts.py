@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batching import Answered
+from models.images import prepare
 from models.predictor import Predictor
 from service.record.export import csv_lines, iso
 from service.record.line import Line
@@ -35,7 +36,7 @@ def pixel_predictor() -> Predictor:
 
 
 def noted(predictor: Predictor, images: list[bytes], time_ns: int = 0) -> Noted:
-    predictions = predictor.predict([predictor.prepare(image) for image in images])
+    predictions = predictor.predict([prepare(image, predictor.manifest.preprocessing) for image in images])
     answers = [
         Classified(Answered(each, 0.1, 0.2, 3), 0.4)
         for each in predictions

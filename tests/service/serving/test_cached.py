@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from batching import Answered, Batcher, BatchPolicy, DeadlineExceeded, Device
-from models.images import Pixels
+from models.images import Pixels, prepare
 from models.predictor import Prediction, Predictor
 from service.budget import Budget
 from service.errors import Overloaded
@@ -19,6 +19,7 @@ from service.metrics import Metrics
 from service.serving.cached import CachedModel
 from service.serving.decoding import Decoder
 from service.serving.served import Classified
+from service.targets import LatencyTargets
 from service.tracing import Trace
 from tests.conftest import ImageMaker
 from tests.service.fakes import PixelEngine, predictor_on
@@ -33,7 +34,12 @@ def cached() -> Iterator[CachedModel]:
     device, decoder = Device("test"), Decoder(1, 10)
     batcher: Batcher[Pixels, Prediction] = Batcher(predictor.predict, policy, device, name="cifar10")
     yield CachedModel(
-        predictor, policy, decoder, batcher, Trace(), max_entries=3, metrics=Metrics(1.0, caches=True)
+        predictor,
+        decoder,
+        batcher,
+        Trace(),
+        max_entries=3,
+        metrics=Metrics(LatencyTargets.parse("1000"), caches=True),
     )
     device.close()
     decoder.close()
@@ -56,7 +62,7 @@ def budget(timeout_seconds: float | None = None, waited_seconds: float = 0.0) ->
 
 
 def _right(predictor: Predictor, image: bytes) -> NDArray[np.float32]:
-    (prediction,) = predictor.predict([predictor.prepare(image)])
+    (prediction,) = predictor.predict([prepare(image, predictor.manifest.preprocessing)])
     assert isinstance(prediction, Prediction)
     return prediction.probabilities
 

@@ -12,6 +12,7 @@ from models.images import SMALL_PIXELS, Encoded, Pixels
 from models.predictor import Predictor
 from service.errors import Overloaded
 from service.serving.decoding import Decoder
+from tests.batching.fakes import Recorder
 from tests.conftest import ImageMaker
 from tests.live import multipart, serve
 from tests.service.fakes import PixelEngine, predictor_on
@@ -46,15 +47,38 @@ def slow() -> Iterator[SlowToDecode]:
 async def test_an_image_still_in_line_at_its_deadline_is_not_decoded(
     slow: SlowToDecode, make_image: ImageMaker
 ) -> None:
-    decoder = Decoder(threads=1, max_waiting=8)
+    counted = Recorder()
+    decoder = Decoder(1, 8, counted)
     image = slow.inspect(make_image(0, (SIDE, SIDE)))
     first = asyncio.ensure_future(decoder.decode(slow, image, FOREVER))
     await asyncio.sleep(0)
     with pytest.raises(TimeoutError):
         await decoder.decode(slow, image, asyncio.get_running_loop().time())
+    assert counted.stages == ["expired"]
     slow.released.set()
     assert (await first).shape == (8, 8, 3)
     assert slow.decoded == 1
+    assert counted.stages == ["expired"]
+    decoder.close()
+
+
+async def test_who_leaves_the_line_for_decoding_or_a_thread_is_counted(
+    slow: SlowToDecode, make_image: ImageMaker
+) -> None:
+    counted = Recorder()
+    decoder = Decoder(1, 8, counted)
+    image = slow.inspect(make_image(0, (SIDE, SIDE)))
+    running = asyncio.ensure_future(decoder.decode(slow, image, FOREVER))
+    while not slow.decoded:
+        await asyncio.sleep(0)
+    waiting = asyncio.ensure_future(decoder.decode(slow, image, FOREVER))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert counted.stages == ["left"]
+    running.cancel()
+    await asyncio.wait([running])
+    assert counted.stages == ["left", "left_running"]
     decoder.close()
 
 
@@ -95,8 +119,8 @@ async def test_the_line_for_a_thread_is_bounded(slow: SlowToDecode, make_image: 
 async def test_who_could_not_be_ready_in_time_is_refused_before_the_line(
     slow: SlowToDecode, make_image: ImageMaker
 ) -> None:
-    refused: list[tuple[str, str]] = []
-    decoder = Decoder(1, 8, lambda *said: refused.append(said))
+    counted = Recorder()
+    decoder = Decoder(1, 8, counted)
     image = slow.inspect(make_image(0, (SIDE, SIDE)))
     decoder._turn_seconds = 10.0  # as the last ones took
     loop = asyncio.get_running_loop()
@@ -106,7 +130,7 @@ async def test_who_could_not_be_ready_in_time_is_refused_before_the_line(
     with pytest.raises(Overloaded) as refusal:
         await decoder.decode(slow, image, loop.time() + 5)
     assert refusal.value.retry_after_seconds == pytest.approx(5, abs=1)
-    assert refused == [("cifar10", "decoding")]
+    assert counted.refusals == ["decoding"]
     slow.released.set()
     await first
     assert decoder.wait_seconds() == 0
@@ -121,5 +145,6 @@ def test_a_caller_behind_slow_images_gets_its_504(
     with serve([slow], threads=1, latency_target_ms=300_000) as live:
         response = live.request("POST", path, body, {**headers, "X-Timeout-Ms": "50"})
         assert response.status == 504
+        assert live.metric("rotulo_abandoned_total", model="cifar10", stage="expired_running") == 1
         slow.released.set()
         assert live.request("POST", path, body, headers).status == 200

@@ -15,8 +15,9 @@ import pytest
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
+from models.images import prepare
 from models.predictor import Predictor
-from tests.conftest import CLASSES, SAMPLES, ImageMaker, png_header
+from tests.conftest import CLASSES, SAMPLES, TOLERANCE, ImageMaker, png_header
 from tests.live import TOKEN, LiveService, Response, serve
 from tests.service.fakes import FaultyEngine, HeldEngine, predictor_on
 
@@ -57,13 +58,11 @@ def texts(labels: np.ndarray[Any, Any]) -> list[str]:
     return [label.decode() if isinstance(label, bytes) else label for label in labels.tolist()]
 
 
-def assert_native_answers(
-    live: LiveService, predictor: Predictor, images: list[bytes], result: triton.InferResult
-) -> None:
+def assert_native_answers(live: LiveService, images: list[bytes], result: triton.InferResult) -> None:
     """Every output is what the native route says of the same images."""
     path = f"/v1/models/cifar10/predict?top_k={len(CLASSES)}"
     native = [live.request("POST", path, image).json() for image in images]
-    tolerance = predictor.engine.tolerance + 1e-6  # the native route rounds
+    tolerance = TOLERANCE + 1e-6  # the native route rounds
     assert texts(result.as_numpy("label")) == [answer["label"] for answer in native]
     assert result.as_numpy("index").tolist() == [answer["index"] for answer in native]
     assert result.as_numpy("uncertain").tolist() == [answer["uncertain"] for answer in native]
@@ -80,14 +79,13 @@ def assert_native_answers(
 def test_several_images_get_the_native_routes_answers(
     live: LiveService,
     client: triton.InferenceServerClient,
-    predictor: Predictor,
     images: list[bytes],
     binary_in: bool,
     binary_out: bool,
 ) -> None:
     wanted = asked_for(OUTPUTS, binary_out)
     result = client.infer("cifar10", [image_input(images, binary_in)], outputs=wanted)
-    assert_native_answers(live, predictor, images, result)
+    assert_native_answers(live, images, result)
     assert result.as_numpy("probabilities").dtype == np.float32
     assert result.as_numpy("index").dtype == np.int64
 
@@ -100,13 +98,13 @@ def test_pixels_at_the_networks_size_get_the_native_routes_answers(
     images: list[bytes],
     binary: bool,
 ) -> None:
-    pixels = np.stack([predictor.prepare(image) for image in images])
+    pixels = np.stack([prepare(image, predictor.manifest.preprocessing) for image in images])
     result = client.infer("cifar10", [pixels_input(pixels, binary)])
-    assert_native_answers(live, predictor, images, result)
+    assert_native_answers(live, images, result)
 
 
 def test_pixels_in_json_may_be_nested(live: LiveService, predictor: Predictor, images: list[bytes]) -> None:
-    pixels = np.stack([predictor.prepare(image) for image in images[:2]])
+    pixels = np.stack([prepare(image, predictor.manifest.preprocessing) for image in images[:2]])
     tensor = {"name": "pixels", "datatype": "UINT8", "shape": [2, 32, 32, 3]}
     nested = ask(live, {"inputs": [{**tensor, "data": pixels.tolist()}]})
     flat = ask(live, {"inputs": [{**tensor, "data": pixels.ravel().tolist()}]})
@@ -349,7 +347,7 @@ def test_a_caller_who_hangs_up_is_taken_out_of_the_line(images: list[bytes]) -> 
 def test_a_full_line_refuses_at_once_and_says_when_to_come_back(images: list[bytes]) -> None:
     engine = HeldEngine()
     with (
-        serve([predictor_on(engine)], latency_target_ms=300_000, max_waiting=1) as held,
+        serve([predictor_on(engine)], latency_target_ms=300_000, max_waiting=1, max_images=1) as held,
         ThreadPoolExecutor(2) as pool,
     ):
         engine.hold()

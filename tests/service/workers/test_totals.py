@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.metrics import Metrics
+from service.targets import LatencyTargets
 from service.workers.totals import Totals, report
 
 
@@ -18,7 +19,7 @@ def value(totals: Totals, sample: str) -> float:
 
 
 def worker(waiting: int = 0, *, ready: bool = True, version: str = "1") -> Metrics:
-    metrics = Metrics(1.0)
+    metrics = Metrics(LatencyTargets.parse("1000"))
     metrics.watch("cifar10", waiting=lambda: waiting, answers_kept=lambda: 0)
     metrics.watch_service(
         ready=lambda: ready,
@@ -33,18 +34,19 @@ def worker(waiting: int = 0, *, ready: bool = True, version: str = "1") -> Metri
 def test_counters_and_histograms_are_added_and_gauges_mean_something() -> None:
     totals = Totals()
     for number, metrics in enumerate([worker(2), worker(3, ready=False)], start=1):
-        metrics.answered("/predict", "POST", 200, 0.02)
+        metrics.answered("/predict", "POST", 200, 0.02, "cifar10")
         metrics.batch_formed("cifar10", number, "full", [0.1])
         totals.reported(number, report(metrics.registry))
     answered = 'rotulo_http_requests_total{method="POST",route="/predict",status="200"}'
     assert value(totals, answered) == 2
+    assert value(totals, 'rotulo_http_answers_in_time_total{model="cifar10",route="/predict"}') == 2
     assert value(totals, 'rotulo_batch_size_sum{model="cifar10"}') == 3
     assert value(totals, 'rotulo_batch_size_bucket{le="1.0",model="cifar10"}') == 1
     assert value(totals, 'rotulo_batch_size_bucket{le="2.0",model="cifar10"}') == 2
     assert value(totals, 'rotulo_waiting{model="cifar10"}') == 5
     assert value(totals, "rotulo_engine_busy_seconds") == 3
     assert value(totals, "rotulo_ready") == 0
-    assert value(totals, "rotulo_latency_target_seconds") == 1
+    assert value(totals, 'rotulo_latency_target_seconds{model="cifar10"}') == 1
     assert value(totals, 'rotulo_model_info{engine="torch",model="cifar10",version="1"}') == 1
 
 
