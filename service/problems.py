@@ -1,4 +1,4 @@
-"""An exception -> the response of the native routes, or of the Open Inference Protocol under `/v2`."""
+"""An exception -> the response of the native routes, of `/v2`, or of the Flask routes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger("rotulo")
 CONTENT_TYPE = "application/problem+json"
 
 
-def log_failure(request_id: str, error: Exception) -> None:
+def _log_failure(request_id: str, error: Exception) -> None:
     """What is our fault, in the log: with the id that the caller quotes."""
     logger.error("request %s failed", request_id, exc_info=error, extra={"request_id": request_id})
 
@@ -27,22 +27,18 @@ def problem_response(request: Request, error: Exception) -> JSONResponse:
     request_id = request.state.request_id
     body = problem_body(error, request_id)
     if body["status"] == 500:
-        log_failure(request_id, error)
+        _log_failure(request_id, error)
     return _answer(request, body, headers_of(error))
 
 
 def flask_error_response(request: Request, error: Exception) -> JSONResponse:
-    """The shape of the Flask routes, for what never reached Flask; logs what is our fault."""
+    """In the shape and the language that the clients of each Flask route know; logs what is our fault."""
     problem = problem_of(error)
     if problem.status == 500:
-        log_failure(request.state.request_id, error)
-    detail = flask_detail(request.scope["path"], error)
+        _log_failure(request.state.request_id, error)
+    in_portuguese = request.scope["path"] in portuguese.PATHS
+    detail = portuguese.sentence(error) if in_portuguese else detail_of(error)
     return JSONResponse({"error": detail}, problem.status, headers_of(error))
-
-
-def flask_detail(path: str, error: Exception) -> str:
-    """What a client of the Flask route at `path` reads, in the language it knows."""
-    return portuguese.sentence(error) if path in portuguese.PATHS else detail_of(error)
 
 
 def http_problem_response(request: Request, error: Exception) -> JSONResponse:

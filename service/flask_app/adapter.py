@@ -8,17 +8,16 @@ asgiref's translation of requests, and runs the application on the server's own 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager
 from io import BytesIO
 from typing import Any
 
-from asgiref.wsgi import WsgiToAsgi, WsgiToAsgiInstance
+from asgiref.wsgi import WsgiToAsgiInstance
 from flask import Flask, Request
 
 from service.asgi import Message, Receive, Scope, Send
-from service.errors import ClientLeft
+from service.errors import MalformedRequest
 from service.flask_app.blocking import run_blocking, wait
 
 WsgiApplication = Callable[..., Iterable[bytes]]
@@ -27,11 +26,6 @@ BodyReader = Callable[[Scope, Receive], AbstractAsyncContextManager[bytes]]
 # Where a view finds the request's ASGI scope, and its `receive` to learn that its client has left.
 SCOPE_KEY = "asgi.scope"
 RECEIVE_KEY = "asgi.receive"
-
-_BAD_HEADERS: list[Message] = [
-    {"type": "http.response.start", "status": 400, "headers": [(b"content-type", b"text/plain")]},
-    {"type": "http.response.body", "body": b"malformed request headers"},
-]
 
 
 class InMemoryRequest(Request):
@@ -52,89 +46,59 @@ class FlaskOnTheLoop(Flask):
         return lambda *args, **kwargs: wait(func(*args, **kwargs))
 
 
-class ConcurrentWsgiToAsgi(WsgiToAsgi):
+class ConcurrentWsgiToAsgi:
     """Carries a WSGI application whose views do not block, or block in `blocking.wait` alone.
 
     `read_body` is an async context manager that gives the whole request body; what it raises (a body over
-    a limit, a client that left) passes through to the ASGI application outside.
+    a limit, a client that left) passes through to the ASGI application outside, and so does what the
+    application raises.
 
-    A response with a Content-Length is sent in one piece; one without is streamed, until its client
-    leaves. PEP 3333's legacy `write` callable is not offered.
+    A response is sent in one piece. PEP 3333's legacy `write` callable is not offered.
     """
 
     def __init__(self, wsgi_application: WsgiApplication, read_body: BodyReader) -> None:
-        super().__init__(wsgi_application)
+        self._wsgi_application = wsgi_application
         self._read_body = read_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise ValueError("a WSGI application answers HTTP only; mount it inside an ASGI application")
         async with self._read_body(scope, receive) as body:
-            exchange = _Exchange(self.wsgi_application, scope, receive, send)
-            try:
-                for message in await run_blocking(exchange.run, body):
-                    await send(message)
-            finally:
-                exchange.finish()
+            exchange = _Exchange(self._wsgi_application, scope, receive)
+            for message in await run_blocking(exchange.run, body):
+                await send(message)
 
 
 class _Exchange(WsgiToAsgiInstance):
     """One request and its response."""
 
-    def __init__(self, wsgi_application: WsgiApplication, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, wsgi_application: WsgiApplication, scope: Scope, receive: Receive) -> None:
         super().__init__(wsgi_application)
         self.scope = scope  # where asgiref's build_environ reads the headers
         self._receive = receive
-        self._send = send
-        self._leaving: asyncio.Future[Message] | None = None
 
     def run(self, body: bytes) -> list[Message]:
-        """Call the application, inside `run_blocking`; returns what is left to send."""
+        """Call the application, inside `run_blocking`; returns what is to be sent.
+
+        Raises MalformedRequest, and what the application raises.
+        """
         try:
             environ = self.build_environ(self.scope, BytesIO(body))
-        except ValueError:  # asgiref's limit on duplicate headers (CVE-2025-14550), or not ASCII
-            return _BAD_HEADERS
+        except ValueError as error:  # asgiref's limit on duplicate headers (CVE-2025-14550), or not ASCII
+            raise MalformedRequest("malformed request headers") from error
         # A body that came in chunks has no length; Werkzeug then asks whether the input has an end.
         environ["wsgi.input_terminated"] = True
         environ[SCOPE_KEY] = self.scope
         environ[RECEIVE_KEY] = self._receive
         output = self.wsgi_application(environ, self.start_response)
         try:
-            return self._response(output)
+            answer = b"".join(output)[: self.response_content_length]
         finally:
             close = getattr(output, "close", None)
             if close is not None:
                 close()
-
-    def finish(self) -> None:
-        """Nobody listens for the client any more."""
-        if self._leaving is not None:
-            self._leaving.cancel()
-
-    def _response(self, output: Iterable[bytes]) -> list[Message]:
-        if self.scope["method"] != "HEAD" and self.response_content_length is None:
-            return self._stream(output)
-        body = b"".join(output)[: self.response_content_length]
         start: Message = self.response_start
-        return [start, {"type": "http.response.body", "body": body}]
-
-    def _stream(self, output: Iterable[bytes]) -> list[Message]:
-        started = False
-        for chunk in output:
-            if not started:  # PEP 3333: headers are final with the first chunk, not before
-                self._send_now(self.response_start)
-                started = True
-            self._send_now({"type": "http.response.body", "body": chunk, "more_body": True})
-        end: Message = {"type": "http.response.body", "body": b""}
-        return [end] if started else [self.response_start, end]
-
-    def _send_now(self, message: Message) -> None:
-        """Ends the stream once the client has left: a disconnect is all that `receive` can still bring."""
-        if self._leaving is None:
-            self._leaving = asyncio.ensure_future(self._receive())
-        if self._leaving.done():
-            raise ClientLeft("the client left before the end of the stream")
-        wait(self._send(message))
+        return [start, {"type": "http.response.body", "body": answer}]
 
     def start_response(
         self, status: str, response_headers: list[tuple[str, str]], exc_info: Any = None

@@ -14,10 +14,10 @@ from service.asgi import Message, Receive, Scope, Send
 from service.budget import budget_of
 from service.edge.auth import require_own_origin
 from service.edge.disconnect import cancelled_when_client_leaves
-from service.errors import MalformedRequest, detail_of, headers_of, problem_of
+from service.errors import MalformedRequest, detail_of
 from service.flask_app import portuguese
 from service.flask_app.adapter import RECEIVE_KEY, SCOPE_KEY, ConcurrentWsgiToAsgi, FlaskOnTheLoop
-from service.problems import flask_detail, flask_error_response, log_failure
+from service.problems import flask_error_response
 from service.serving.served import Classified, ServedModel
 from service.serving.slots import ModelSlot
 from service.wiring import Service
@@ -32,7 +32,7 @@ STATUSES = {"open": "aberta", "closed": "fechada"}
 
 
 class FlaskRoute:
-    """One Flask rule as an ASGI application, which answers in Flask's shape what is refused before Flask."""
+    """One Flask rule as an ASGI application: whatever is raised, before Flask or in it, has Flask's shape."""
 
     def __init__(self, rule: str, adapter: ConcurrentWsgiToAsgi, service: Service) -> None:
         self.route = rule
@@ -74,6 +74,7 @@ async def _no_body() -> Message:
 def flask_app(service: Service) -> Flask:
     """A Flask application over `service`; its async views run on the server's event loop."""
     app = FlaskOnTheLoop("rotulo", static_folder=None)
+    app.config["PROPAGATE_EXCEPTIONS"] = True  # to `FlaskRoute`
 
     @app.post("/predict")
     async def predict() -> Response:
@@ -112,7 +113,6 @@ def flask_app(service: Service) -> Flask:
         return jsonify(status="shutting down"), 202
 
     app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(Exception, _error)
     return app
 
 
@@ -169,10 +169,3 @@ def _http_error(error: HTTPException) -> tuple[Response, int, dict[str, str]]:
 def _http_words(error: HTTPException) -> str:
     known = portuguese.HTTP_SENTENCES if request.path in portuguese.PATHS else {}
     return known.get(error.code or 500, error.name)
-
-
-def _error(error: Exception) -> tuple[Response, int, dict[str, str]]:
-    if problem_of(error).status == 500:
-        request_id = request.environ[SCOPE_KEY]["state"]["request_id"]
-        log_failure(request_id, error)
-    return jsonify(error=flask_detail(request.path, error)), problem_of(error).status, headers_of(error)
