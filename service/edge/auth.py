@@ -5,6 +5,8 @@ from __future__ import annotations
 import hmac
 import secrets
 
+from starlette.requests import Request
+
 from service.errors import ForeignOrigin, NotAuthorized
 
 
@@ -21,6 +23,10 @@ class AdminToken:
         same = hmac.compare_digest(token.strip().encode(), self.value.encode())
         if scheme.lower() != "bearer" or not same:
             raise NotAuthorized("a valid admin token is required")
+
+    async def required(self, request: Request) -> None:
+        """The same as a dependency of routes."""
+        self.require(request.headers.get("authorization"))
 
 
 def require_own_origin(origin: str | None, host: str | None) -> None:

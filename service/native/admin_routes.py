@@ -53,10 +53,9 @@ _ACTIVATION: dict[str, Any] = {
 def admin_routes(service: Service) -> APIRouter:
     """The routes over `service`; each asks for the admin token before it looks at anything else."""
 
-    async def authorised(request: Request) -> None:
-        service.admin_token.require(request.headers.get("authorization"))
-
-    router = APIRouter(prefix="/admin/models/{model}", tags=["admin"], dependencies=[Depends(authorised)])
+    router = APIRouter(
+        prefix="/admin/models/{model}", tags=["admin"], dependencies=[Depends(service.admin_token.required)]
+    )
 
     @router.get("", response_model=VersionsPayload, openapi_extra=_SECURED)
     async def versions(model: ModelName) -> VersionsPayload:

@@ -111,10 +111,7 @@ class CsvResponse(StreamingResponse):
 def record_routes(service: Service) -> APIRouter:
     """The route over `service`; it asks for the admin token, since it shows what other callers asked."""
 
-    async def authorised(request: Request) -> None:
-        service.admin_token.require(request.headers.get("authorization"))
-
-    router = APIRouter(prefix="/v1", tags=["record"], dependencies=[Depends(authorised)])
+    router = APIRouter(prefix="/v1", tags=["record"], dependencies=[Depends(service.admin_token.required)])
 
     @router.get(
         "/predictions",

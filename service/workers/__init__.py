@@ -6,7 +6,7 @@
     activation.py   a version for all workers, in two phases
     totals.py       the metrics of all workers as those of one service: pure
     link.py         questions and answers between the parent and a worker, over a pair of sockets
-    task.py         what a worker is told at its start
+    assignment.py   what a worker is told at its start
     worker.py       a worker: the service as it is alone, which asks the parent about the others (relay.py)
 
 **A listening socket each (SO_REUSEPORT), not one for all.** With one, whoever wakes first takes every

@@ -11,15 +11,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from service.workers.assignment import Versions
 from service.workers.children import Child
 from service.workers.link import LinkClosed, Refused
-from service.workers.task import Answering
 
 
 class Activations:
     """The versions of the whole service. `versions`: what a worker that starts is to begin with, by model."""
 
-    def __init__(self, versions: dict[str, Answering], ready: Callable[[], Sequence[Child]]) -> None:
+    def __init__(self, versions: dict[str, Versions], ready: Callable[[], Sequence[Child]]) -> None:
         """`ready` gives the workers that answer at this moment."""
         self.versions = versions
         self._ready = ready
@@ -46,12 +46,12 @@ class Activations:
             raise
         was = self.versions[model]
         previous = was.previous if was.active == version else was.active
-        self.versions = {**self.versions, model: Answering(version, previous)}
+        self.versions = {**self.versions, model: Versions(version, previous)}
         await asyncio.gather(*(child.link.tell("switch", model) for child in prepared))
 
     def is_outdated(self, child: Child) -> bool:
         """Of one that has just started: whether what it was told at its start holds no more."""
-        return child.task.versions != self.versions
+        return child.assignment.versions != self.versions
 
 
 async def _prepare(child: Child, model: str, version: str) -> None:

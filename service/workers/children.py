@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+from service.workers.assignment import Assignment
 from service.workers.link import Link, LinkClosed
-from service.workers.task import Task
 
 ALIVE_SECONDS = 2.0  # from a sign of life to the next question
 START_SECONDS = 600.0  # for one that starts in another's place: a large model on a slow disk takes minutes
@@ -28,10 +28,10 @@ class Child:
     with other versions.
     """
 
-    def __init__(self, task: Task, answer: Answer) -> None:
+    def __init__(self, assignment: Assignment, answer: Answer) -> None:
         """`answer` is called with this child and what it asks."""
-        self.task = task
-        self.number = task.number
+        self.assignment = assignment
+        self.number = assignment.number
         self.ready_at = math.inf
         self.failure: str | None = None
         self.loaded = False
@@ -77,7 +77,7 @@ class Child:
                 process_group=0,  # Ctrl-C is for the supervisor, which tells the workers
             )
         if process.stdin is not None:  # it is a pipe
-            process.stdin.write(self.task.to_json())
+            process.stdin.write(self.assignment.to_json())
             process.stdin.close()
         return process, until_gone
 

@@ -16,10 +16,10 @@ from service.metrics import WorkerMetrics
 from service.process.leaving import leave
 from service.settings import Settings
 from service.workers.activation import Activations
+from service.workers.assignment import Assignment, Versions
 from service.workers.children import START_SECONDS, Child
 from service.workers.link import LinkClosed, Refused
 from service.workers.restarts import Restarts
-from service.workers.task import Answering, Task
 from service.workers.totals import Totals, report
 
 logger = logging.getLogger("rotulo")
@@ -53,7 +53,7 @@ class Supervisor:
         self._port: int = listener.getsockname()[1]
         self._greet = greet
         self._token = None if settings.admin_token else secrets.token_urlsafe(32)
-        versions = {name: Answering(newest) for name, newest in catalog.newest(settings.models_dir).items()}
+        versions = {name: Versions(newest) for name, newest in catalog.newest(settings.models_dir).items()}
         self._activations = Activations(versions, self._ready)
         self._children: dict[int, Child] = {}
         self._all_loaded = asyncio.Event()
@@ -98,7 +98,7 @@ class Supervisor:
                 return 0
 
     async def _one(self, number: int) -> tuple[Child, int]:
-        task = Task(
+        assignment = Assignment(
             number=number,
             workers=self._settings.workers,
             arguments=self._arguments,
@@ -106,7 +106,7 @@ class Supervisor:
             generated_token=self._token,
             versions=self._activations.versions,
         )
-        child = self._children[number] = Child(task, self._answer)
+        child = self._children[number] = Child(assignment, self._answer)
         if self._all_ready.is_set():
             asyncio.get_running_loop().call_later(START_SECONDS, child.kill_unless_ready)
         try:

@@ -28,9 +28,9 @@ from service.serving.served import ServedModel
 from service.serving.store import Store
 from service.settings import BadSettings, Settings, read_settings
 from service.wiring import Service
+from service.workers.assignment import Assignment
 from service.workers.link import Link, LinkClosed, message
 from service.workers.relay import Relay
-from service.workers.task import Task
 from service.workers.totals import report
 
 logger = logging.getLogger("rotulo")
@@ -42,13 +42,13 @@ def main(link: int) -> int:
     told = sys.stdin.buffer.read()
     if not told:
         leave(1, "the supervisor is gone")
-    task = Task.from_json(told)
-    leave_as(task.number)
+    assignment = Assignment.from_json(told)
+    leave_as(assignment.number)
     end = socket.socket(fileno=link)
     end.set_inheritable(False)
     last_words = end.dup()
     try:
-        counted = _serve(task, end)
+        counted = _serve(assignment, end)
     except (BadSettings, RotuloModelError) as error:
         _say(last_words, "failed", str(error))
         return 2
@@ -56,27 +56,27 @@ def main(link: int) -> int:
     return 0
 
 
-def _serve(task: Task, end: socket.socket) -> list[Any]:
+def _serve(assignment: Assignment, end: socket.socket) -> list[Any]:
     """Until the drain is over; what was counted."""
-    settings = settings_of(task)
+    settings = settings_of(assignment)
     give_back_large_blocks()
     _leave_processors_to_the_kernel()
     output = logs.Output()
-    logs.configure(output, settings.log_level, settings.log_format, task.number)
-    worker = Worker(task, settings, end)
+    logs.configure(output, settings.log_level, settings.log_format, assignment.number)
+    worker = Worker(assignment, settings, end)
     worker.run(sockets=[worker.listener])
     output.flush()
     return worker.counted()
 
 
-def settings_of(task: Task) -> Settings:
+def settings_of(assignment: Assignment) -> Settings:
     """The service's, with this worker's share of the processors where the operator has set no number."""
-    settings = read_settings(task.arguments)
-    changed: dict[str, Any] = {"port": task.port}
+    settings = read_settings(assignment.arguments)
+    changed: dict[str, Any] = {"port": assignment.port}
     if "threads" not in settings.model_fields_set:
-        changed["threads"] = share(settings.threads, task.workers, task.number)
-    if task.generated_token is not None:
-        changed["admin_token"] = SecretStr(task.generated_token)
+        changed["threads"] = share(settings.threads, assignment.workers, assignment.number)
+    if assignment.generated_token is not None:
+        changed["admin_token"] = SecretStr(assignment.generated_token)
     return settings.model_copy(update=changed)
 
 
@@ -98,16 +98,16 @@ def _say(end: socket.socket, what: str, value: Any) -> None:
 class Worker(Server):
     """Listens when its supervisor says so, does what it is told, and drains when the supervisor is gone."""
 
-    def __init__(self, task: Task, settings: Settings, end: socket.socket) -> None:
+    def __init__(self, assignment: Assignment, settings: Settings, end: socket.socket) -> None:
         """Loads the models; raises as `Store.load_all`, and BadSettings."""
-        self._task = task
+        self._assignment = assignment
         self.listener = bound(settings, shared=True)
         self._link = Link(end, self._answer)
         self._prepared: dict[str, ServedModel] = {}
         store = Store(settings)
-        predictors = store.load_all({name: version.active for name, version in task.versions.items()})
+        predictors = store.load_all({name: version.active for name, version in assignment.versions.items()})
         service = Service(settings, predictors, store, Relay(self._link))
-        for name, version in task.versions.items():
+        for name, version in assignment.versions.items():
             service.models[name].previous = version.previous
         super().__init__(service, self._say_listening)
         self._telling: asyncio.Task[None] | None = None
@@ -127,7 +127,7 @@ class Worker(Server):
 
     def _say_listening(self, url: str) -> None:
         leave_out_of_collections()
-        said = greeting(self._service, url, self._task.generated_token)
+        said = greeting(self._service, url, self._assignment.generated_token)
         self._telling = asyncio.create_task(self._link.tell("listening", said))
 
     def _drain_alone(self, _: asyncio.Task[None]) -> None:

@@ -8,9 +8,9 @@ from typing import Any, cast
 import pytest
 
 from service.workers.activation import Activations
+from service.workers.assignment import Versions
 from service.workers.children import Child
 from service.workers.link import LinkClosed, Refused
-from service.workers.task import Answering
 
 
 class FakeChild:
@@ -36,7 +36,7 @@ class FakeChild:
 
 
 def activations(children: list[FakeChild]) -> Activations:
-    return Activations({"cifar10": Answering("1")}, lambda: cast(list[Child], list(children)))
+    return Activations({"cifar10": Versions("1")}, lambda: cast(list[Child], list(children)))
 
 
 async def test_all_prepare_before_any_switches() -> None:
@@ -44,9 +44,9 @@ async def test_all_prepare_before_any_switches() -> None:
     versions = activations(children)
     await versions.activate("cifar10", "2")
     assert [child.asked for child in children] == [["prepare", "switch"]] * 2
-    assert versions.versions == {"cifar10": Answering("2", "1")}
+    assert versions.versions == {"cifar10": Versions("2", "1")}
     await versions.activate("cifar10", "2")  # anew
-    assert versions.versions == {"cifar10": Answering("2", "1")}
+    assert versions.versions == {"cifar10": Versions("2", "1")}
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ async def test_where_one_ends_or_finds_it_unfit_none_switches(fault: Exception, 
         await versions.activate("cifar10", "2")
     assert refused.value.kind == kind
     assert [child.asked for child in children] == [["prepare", "discard"], ["prepare", "discard"], []]
-    assert versions.versions == {"cifar10": Answering("1")}
+    assert versions.versions == {"cifar10": Versions("1")}
 
 
 async def test_one_that_becomes_ready_meanwhile_loads_it_too_and_a_second_activation_is_refused() -> None:

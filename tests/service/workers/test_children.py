@@ -14,11 +14,11 @@ from typing import Any, cast
 import pytest
 
 from service.workers import children
+from service.workers.assignment import Assignment
 from service.workers.children import Child
 from service.workers.link import Link, LinkClosed
-from service.workers.task import Task
 
-TASK = Task(2, 2, [], 8000, None, {})
+ASSIGNMENT = Assignment(2, 2, [], 8000, None, {})
 
 
 class FakeLink:
@@ -43,7 +43,7 @@ async def watched(
     monkeypatch: pytest.MonkeyPatch, *outcomes: type[Exception] | None
 ) -> AsyncIterator[tuple[Child, asyncio.subprocess.Process]]:
     monkeypatch.setattr(children, "ALIVE_SECONDS", 0.0)
-    child = Child(TASK, nothing)
+    child = Child(ASSIGNMENT, nothing)
     link = FakeLink(*outcomes)
     child.link = cast(Link, link)
     child._process = process = await asyncio.create_subprocess_exec("sleep", "600")
@@ -73,7 +73,7 @@ async def test_one_that_is_late_once_lives_and_is_watched_until_its_link_is_clos
 
 
 async def test_one_that_hangs_in_its_start_is_killed_and_that_is_said() -> None:
-    child = Child(TASK, nothing)
+    child = Child(ASSIGNMENT, nothing)
     child._process = process = await asyncio.create_subprocess_exec("sleep", "600")
     child.kill_unless_ready()
     code = await process.wait()
@@ -82,7 +82,7 @@ async def test_one_that_hangs_in_its_start_is_killed_and_that_is_said() -> None:
 
 
 async def test_one_that_is_ready_may_take_as_long_as_it_took() -> None:
-    child = Child(TASK, nothing)
+    child = Child(ASSIGNMENT, nothing)
     child._process = process = await asyncio.create_subprocess_exec("sleep", "600")
     child.ready_at = 0.0
     child.kill_unless_ready()
@@ -99,7 +99,7 @@ async def test_without_a_descriptor_left_it_fails_and_its_place_is_tried_again(
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     monkeypatch.setattr(socket, "socketpair", no_more)
-    child = Child(TASK, nothing)
+    child = Child(ASSIGNMENT, nothing)
     assert await child.run() == 1
     monkeypatch.undo()
     assert "Too many open files" in child.why_it_ended(1)

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from service.process.cpus import available_cpus, share
-from service.workers.task import Answering, Task
+from service.workers.assignment import Assignment, Versions
 from service.workers.worker import settings_of
 
 
-def task(*arguments: str, number: int = 1, token: str | None = None) -> Task:
-    return Task(number, 2, list(arguments), 8000, token, {"cifar10": Answering("2", "1")})
+def assignment(*arguments: str, number: int = 1, token: str | None = None) -> Assignment:
+    return Assignment(number, 2, list(arguments), 8000, token, {"cifar10": Versions("2", "1")})
 
 
 def test_a_task_is_read_as_it_was_written() -> None:
-    written = task("--port", "0", token="a-token-for-this-run")
-    assert Task.from_json(written.to_json()) == written
+    written = assignment("--port", "0", token="a-token-for-this-run")
+    assert Assignment.from_json(written.to_json()) == written
 
 
 @pytest.mark.parametrize(
@@ -31,16 +31,18 @@ def test_cpus_are_dealt_out_and_everybody_has_one(cpus: int, workers: int, share
 def test_workers_share_the_processors_unless_the_operator_says_how_many_threads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert settings_of(task(number=2)).threads == share(available_cpus(), 2, 2)
-    assert settings_of(task("--threads", "7")).threads == 7
+    assert settings_of(assignment(number=2)).threads == share(available_cpus(), 2, 2)
+    assert settings_of(assignment("--threads", "7")).threads == 7
     monkeypatch.setenv("ROTULO_THREADS", "9")
-    assert settings_of(task()).threads == 9
+    assert settings_of(assignment()).threads == 9
 
 
 def test_all_workers_have_the_token_that_the_run_was_given(tmp_path: Path) -> None:
-    generated = settings_of(task("--models-dir", str(tmp_path), token="a-token-for-this-run")).admin_token
+    generated = settings_of(
+        assignment("--models-dir", str(tmp_path), token="a-token-for-this-run")
+    ).admin_token
     assert generated is not None
     assert generated.get_secret_value() == "a-token-for-this-run"
-    own = settings_of(task("--admin-token", "the-operators-own-token")).admin_token
+    own = settings_of(assignment("--admin-token", "the-operators-own-token")).admin_token
     assert own is not None
     assert own.get_secret_value() == "the-operators-own-token"

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Answering:
+class Versions:
     """Which version of a model answers, and which did before it."""
 
     active: str
@@ -16,7 +16,7 @@ class Answering:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class Assignment:
     """`number` is from 1 to `workers`.
 
     `arguments` are the service's own, `port` what it listens on even where they leave it open;
@@ -28,13 +28,13 @@ class Task:
     arguments: list[str]
     port: int
     generated_token: str | None
-    versions: dict[str, Answering]
+    versions: dict[str, Versions]
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self)).encode()
 
     @staticmethod
-    def from_json(text: bytes) -> Task:
+    def from_json(text: bytes) -> Assignment:
         told: dict[str, Any] = json.loads(text)
-        versions = {name: Answering(**answering) for name, answering in told.pop("versions").items()}
-        return Task(**told, versions=versions)
+        versions = {name: Versions(**told_of) for name, told_of in told.pop("versions").items()}
+        return Assignment(**told, versions=versions)
