@@ -110,7 +110,7 @@ _TIMEOUT = {
     "in": "header",
     "required": False,
     "description": "how long the caller waits, from the arrival of the request; it can only shorten "
-    "the service's latency_target_ms",
+    "the model's latency_target_ms",
     "schema": {"type": "integer", "minimum": 1, "maximum": MAX_TIMEOUT_MS},
 }
 _SECURITY_SCHEMES = {
