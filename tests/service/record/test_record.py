@@ -50,7 +50,7 @@ def predictor(name: str = "cifar10", classes: tuple[str, ...] = CLASSES) -> Pred
 @pytest.fixture
 def live(database: RecordDatabase) -> Iterator[LiveService]:
     bottle = predictor("bottle", ("open", "closed", "unknown", *CLASSES[3:]))
-    with serve([predictor(), bottle], record_url=database.url) as running:
+    with serve([predictor(), bottle], record_url=database.url, latency_target_ms=300_000) as running:
         yield running
 
 
@@ -207,10 +207,14 @@ def test_the_record_asks_for_the_admin_token_before_anything_else(
 @pytest.fixture
 def filled(live: LiveService, make_image: ImageMaker) -> tuple[LiveService, list[dict[str, Any]]]:
     """A service with 23 rows of two models, and the rows."""
-    for seed in range(20):
-        live.request("POST", PREDICT, make_image(seed), {"X-Request-Id": f"r-{seed % 10}"})
-    for seed in range(3):
-        live.request("POST", "/classificar", *multipart(("image", make_image(seed))))
+    answers = [
+        *(
+            live.request("POST", PREDICT, make_image(seed), {"X-Request-Id": f"r-{seed % 10}"})
+            for seed in range(20)
+        ),
+        *(live.request("POST", "/classificar", *multipart(("image", make_image(seed)))) for seed in range(3)),
+    ]
+    assert {answer.status for answer in answers} == {200}
     written(live, 23)
     rows = rows_of(live)
     assert len(rows) == 23

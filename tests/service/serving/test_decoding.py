@@ -44,12 +44,29 @@ def slow() -> Iterator[SlowToDecode]:
     predictor.released.set()
 
 
-async def test_an_image_still_in_line_at_its_deadline_is_not_decoded(
-    slow: SlowToDecode, make_image: ImageMaker
-) -> None:
-    counted = Recorder()
+@pytest.fixture
+def image(slow: SlowToDecode, make_image: ImageMaker) -> Encoded:
+    """One that is decoded in a thread."""
+    return slow.inspect(make_image(0, (SIDE, SIDE)))
+
+
+@pytest.fixture
+def counted() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def decoder(slow: SlowToDecode, counted: Recorder) -> Iterator[Decoder]:
+    """With one thread."""
     decoder = Decoder(1, 8, counted)
-    image = slow.inspect(make_image(0, (SIDE, SIDE)))
+    yield decoder
+    slow.released.set()
+    decoder.close()
+
+
+async def test_an_image_still_in_line_at_its_deadline_is_not_decoded(
+    slow: SlowToDecode, image: Encoded, decoder: Decoder, counted: Recorder
+) -> None:
     first = asyncio.ensure_future(decoder.decode(slow, image, FOREVER))
     await asyncio.sleep(0)
     with pytest.raises(TimeoutError):
@@ -59,15 +76,11 @@ async def test_an_image_still_in_line_at_its_deadline_is_not_decoded(
     assert (await first).shape == (8, 8, 3)
     assert slow.decoded == 1
     assert counted.stages == ["expired"]
-    decoder.close()
 
 
 async def test_who_leaves_the_line_for_decoding_or_a_thread_is_counted(
-    slow: SlowToDecode, make_image: ImageMaker
+    slow: SlowToDecode, image: Encoded, decoder: Decoder, counted: Recorder
 ) -> None:
-    counted = Recorder()
-    decoder = Decoder(1, 8, counted)
-    image = slow.inspect(make_image(0, (SIDE, SIDE)))
     running = asyncio.ensure_future(decoder.decode(slow, image, FOREVER))
     while not slow.decoded:
         await asyncio.sleep(0)
@@ -79,16 +92,14 @@ async def test_who_leaves_the_line_for_decoding_or_a_thread_is_counted(
     running.cancel()
     await asyncio.wait([running])
     assert counted.stages == ["left", "left_running"]
-    decoder.close()
 
 
 def test_an_image_that_outlives_the_loop_is_no_error(
-    slow: SlowToDecode, make_image: ImageMaker, caplog: pytest.LogCaptureFixture
+    slow: SlowToDecode, image: Encoded, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its caller has left, and the service stops."""
     others = set(threading.enumerate())
     decoder = Decoder(threads=1, max_waiting=8)
-    image = slow.inspect(make_image(0, (SIDE, SIDE)))
 
     async def leave_at_once() -> None:
         left = asyncio.ensure_future(decoder.decode(slow, image, FOREVER))
@@ -104,9 +115,8 @@ def test_an_image_that_outlives_the_loop_is_no_error(
     assert not caplog.records
 
 
-async def test_the_line_for_a_thread_is_bounded(slow: SlowToDecode, make_image: ImageMaker) -> None:
+async def test_the_line_for_a_thread_is_bounded(slow: SlowToDecode, image: Encoded) -> None:
     decoder = Decoder(threads=1, max_waiting=2)
-    image = slow.inspect(make_image(0, (SIDE, SIDE)))
     waiting = [asyncio.ensure_future(decoder.decode(slow, image, FOREVER)) for _ in range(3)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
@@ -117,11 +127,8 @@ async def test_the_line_for_a_thread_is_bounded(slow: SlowToDecode, make_image: 
 
 
 async def test_who_could_not_be_ready_in_time_is_refused_before_the_line(
-    slow: SlowToDecode, make_image: ImageMaker
+    slow: SlowToDecode, image: Encoded, decoder: Decoder, counted: Recorder
 ) -> None:
-    counted = Recorder()
-    decoder = Decoder(1, 8, counted)
-    image = slow.inspect(make_image(0, (SIDE, SIDE)))
     decoder._turn_seconds = 10.0  # as the last ones took
     loop = asyncio.get_running_loop()
     first = asyncio.ensure_future(decoder.decode(slow, image, loop.time() + 5))  # a thread is free
@@ -134,7 +141,6 @@ async def test_who_could_not_be_ready_in_time_is_refused_before_the_line(
     slow.released.set()
     await first
     assert decoder.wait_seconds() == 0
-    decoder.close()
 
 
 @pytest.mark.parametrize("path", ["/v1/models/cifar10/predict", "/predict"])
