@@ -61,7 +61,7 @@ def predictor(models_dir: Path) -> Predictor:
 @pytest.fixture(scope="session")
 def live(predictor: Predictor) -> Iterator[LiveService]:
     """One running service with that model, shared by the tests that leave it as they found it."""
-    with serve([predictor], latency_target_ms=300_000) as running:
+    with serve([predictor]) as running:
         yield running
 
 

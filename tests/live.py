@@ -88,7 +88,13 @@ def serve(
     predictors: Sequence[Predictor], store: Store | None = None, /, **settings: Any
 ) -> Iterator[LiveService]:
     """Start a service on a free port; stop it, and its threads, at the end."""
-    defaults = {"port": 0, "admin_token": TOKEN, "drain_grace_seconds": 0.0, "log_level": "warning"}
+    defaults = {
+        "port": 0,
+        "admin_token": TOKEN,
+        "drain_grace_seconds": 0.0,
+        "log_level": "warning",
+        "latency_target_ms": 300_000,  # no test may depend on how long this machine stalls
+    }
     service = Service(Settings(**{**defaults, **settings}), predictors, store)
     listening: SimpleQueue[str] = SimpleQueue()
     server = Server(service, listening.put)

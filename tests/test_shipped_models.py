@@ -52,7 +52,7 @@ def shipped(request: pytest.FixtureRequest) -> Predictor:
 
 @pytest.fixture(scope="module")
 def running(shipped: Predictor) -> Iterator[LiveService]:
-    with serve([shipped], latency_target_ms=300_000) as live:
+    with serve([shipped]) as live:
         yield live
 
 

@@ -29,7 +29,7 @@ def engine() -> HeldEngine:
 @pytest.fixture
 def held(engine: HeldEngine) -> Iterator[LiveService]:
     """A service whose engine can be held; its target is long enough never to matter."""
-    with serve([predictor_on(engine)], latency_target_ms=300_000) as running:
+    with serve([predictor_on(engine)]) as running:
         yield running
         engine.release.set()
 
@@ -84,7 +84,7 @@ def test_a_caller_who_hangs_up_is_taken_out_of_the_line(
 def test_a_full_line_refuses_at_once_and_says_when_to_come_back(
     engine: HeldEngine, make_image: ImageMaker
 ) -> None:
-    with serve([predictor_on(engine)], latency_target_ms=300_000, max_waiting=4, max_images=4) as held:
+    with serve([predictor_on(engine)], max_waiting=4, max_images=4) as held:
         engine.hold()
         began = time.monotonic()
         with ThreadPoolExecutor(5) as pool:
@@ -110,7 +110,7 @@ def test_who_is_in_line_when_the_drain_runs_out_of_time_gets_a_503_and_the_servi
 ) -> None:
     body, headers = multipart(("file", make_image()))
     with (
-        serve([predictor_on(engine)], latency_target_ms=300_000, drain_timeout_seconds=0.1) as draining,
+        serve([predictor_on(engine)], drain_timeout_seconds=0.1) as draining,
         ThreadPoolExecutor(2) as pool,
     ):
         engine.hold()
@@ -213,7 +213,7 @@ async def _ask_and_maybe_leave(port: int, image: bytes, leaves: bool) -> bytes |
 
 async def test_answers_are_never_swapped_while_callers_come_and_go(make_image: ImageMaker) -> None:
     """10,000 distinct images, 64 at a time, a third of whose callers hang up."""
-    with serve([predictor_on(FaultyEngine())], latency_target_ms=300_000) as running:
+    with serve([predictor_on(FaultyEngine())]) as running:
         rng = random.Random(1)
         gate = asyncio.Semaphore(64)
         served = running.service.model("cifar10").predictor

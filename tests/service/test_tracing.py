@@ -239,7 +239,7 @@ def test_who_shares_a_run_or_is_answered_from_the_cache_has_the_model_in_its_spa
     collector: Collector, make_image: ImageMaker
 ) -> None:
     engine, image = HeldEngine(), make_image()
-    settings = {"latency_target_ms": 300_000, "cache_entries": 10, "otel_endpoint": collector.url}
+    settings = {"cache_entries": 10, "otel_endpoint": collector.url}
     with serve([predictor_on(engine)], **settings) as running:
         with at_once(running) as begin:
             answers = [hold_with(running, engine, begin, image), begin(image)]
@@ -261,6 +261,7 @@ def test_who_shares_a_run_or_is_answered_from_the_cache_has_the_model_in_its_spa
 def test_a_collector_that_is_away_or_stuck_delays_no_answer(
     predictor: Predictor, make_image: ImageMaker, stuck: bool
 ) -> None:
+    others = set(threading.enumerate())
     with closing(socket.socket()) as collector:
         collector.bind(("127.0.0.1", 0))  # away: who does not listen is not connected to
         if stuck:
@@ -272,6 +273,8 @@ def test_a_collector_that_is_away_or_stuck_delays_no_answer(
                     running.request("POST", "/v1/models/cifar10/predict", make_image(seed % 4)).status == 200
                 )
             running.stop()
+        for thread in set(threading.enumerate()) - others:  # what the service did not wait for
+            thread.join()
 
 
 def test_without_an_endpoint_nothing_of_it_is_imported() -> None:

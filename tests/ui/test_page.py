@@ -35,7 +35,7 @@ def browser() -> Iterator[Chrome]:
 
 
 def running(shipped: Predictor, port: int = 0) -> AbstractContextManager[LiveService]:
-    return serve([shipped], port=port, latency_target_ms=300_000)
+    return serve([shipped], port=port)
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_the_record_is_shown_to_who_has_the_admin_token(
 ) -> None:
     with ExitStack() as stack:
         url = f"sqlite:///{tmp_path / 'predictions.db'}"
-        live = stack.enter_context(serve([shipped], latency_target_ms=300_000, record_url=url))
+        live = stack.enter_context(serve([shipped], record_url=url))
         page = Page(browser, stack.enter_context(started_page("--url", f"http://127.0.0.1:{live.port}")))
         page.open("?language=en")
         page.upload(SAMPLES / "cat.jpg", SAMPLES / "coffee.jpg")

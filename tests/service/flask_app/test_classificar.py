@@ -52,7 +52,7 @@ def bottle_predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
 
 @pytest.fixture(scope="module")
 def bottles(bottle_predictor: Predictor, predictor: Predictor) -> Iterator[LiveService]:
-    with serve([bottle_predictor, predictor], latency_target_ms=300_000) as running:
+    with serve([bottle_predictor, predictor]) as running:
         yield running
 
 
@@ -143,7 +143,7 @@ def test_a_model_of_that_name_with_other_classes_is_not_the_bottle_model(
 ) -> None:
     other = loader.load(models_dir / "cifar10" / "1", Wish(engine="torch"))
     other.manifest = other.manifest.model_copy(update={"name": "bottle"})
-    with serve([other], latency_target_ms=300_000) as running:
+    with serve([other]) as running:
         response = running.request("POST", "/classificar", *multipart(("image", make_image())))
         assert (response.status, response.json()) == (404, {"error": SENTENCES["unknown-model"]})
 

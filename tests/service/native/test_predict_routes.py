@@ -263,7 +263,7 @@ def test_an_answer_says_what_it_took(make_image: ImageMaker) -> None:
 
     engine = HeldEngine()
     with (
-        serve([predictor_on(engine)], latency_target_ms=300_000) as held,
+        serve([predictor_on(engine)]) as held,
         ThreadPoolExecutor(3) as pool,
     ):
         engine.hold()

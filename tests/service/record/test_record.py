@@ -50,7 +50,7 @@ def predictor(name: str = "cifar10", classes: tuple[str, ...] = CLASSES) -> Pred
 @pytest.fixture
 def live(database: RecordDatabase) -> Iterator[LiveService]:
     bottle = predictor("bottle", ("open", "closed", "unknown", *CLASSES[3:]))
-    with serve([predictor(), bottle], record_url=database.url, latency_target_ms=300_000) as running:
+    with serve([predictor(), bottle], record_url=database.url) as running:
         yield running
 
 
@@ -157,7 +157,7 @@ def test_an_answer_that_is_not_given_is_no_row(
 
     url = SqliteFile(tmp_path / "p.db").url
     models = [predictor(), predictor("bottle")]  # no bottle is a class of it
-    with serve(models, record_url=url, latency_target_ms=60_000) as live:
+    with serve(models, record_url=url) as live:
         assert live.request("POST", "/classificar", *multipart(("image", make_image()))).status == 404
         monkeypatch.setattr(v2_routes, "write_response", broken)
         pixels = {"name": "pixels", "datatype": "UINT8", "shape": [1, 8, 8, 3], "data": [0] * 192}

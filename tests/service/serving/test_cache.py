@@ -47,7 +47,7 @@ def engine() -> FaultyHeldEngine:
 @pytest.fixture
 def cached(engine: FaultyHeldEngine) -> Iterator[LiveService]:
     """A service that keeps answers, whose engine can be held."""
-    with serve([predictor_on(engine)], latency_target_ms=300_000, cache_entries=100) as running:
+    with serve([predictor_on(engine)], cache_entries=100) as running:
         engine.sizes.clear()
         yield running
         engine.release.set()
@@ -118,7 +118,7 @@ def test_identical_images_at_once_run_once_and_different_ones_do_not_mix(
     cached: LiveService, engine: HeldEngine, make_image: ImageMaker
 ) -> None:
     expected = {seed: ask(cached, make_image(seed, (8, 8), "PNG")).json() for seed in range(3)}
-    with serve([predictor_on(engine)], latency_target_ms=300_000, cache_entries=100) as live:
+    with serve([predictor_on(engine)], cache_entries=100) as live:
         with at_once(live) as begin:
             answers = [(9, hold_with(live, engine, begin, make_image(9)))]
             for seed in range(3):
@@ -337,7 +337,7 @@ def test_a_version_answers_only_from_what_it_worked_out_itself(make_image: Image
 
 def test_a_switch_while_they_wait_mixes_no_versions(engine: FaultyHeldEngine, make_image: ImageMaker) -> None:
     shelf, image = Shelf(), make_image()
-    with serve([predictor_on(engine)], shelf, latency_target_ms=300_000, cache_entries=10) as live:
+    with serve([predictor_on(engine)], shelf, cache_entries=10) as live:
         before = ask(live, make_image(1)).json()
         with at_once(live) as begin, ThreadPoolExecutor(1) as pool:
             old = [hold_with(live, engine, begin, image), begin(image)]
@@ -353,7 +353,7 @@ def test_a_switch_while_they_wait_mixes_no_versions(engine: FaultyHeldEngine, ma
 def test_an_engine_that_hangs_answers_all_of_them_at_once(
     engine: FaultyHeldEngine, make_image: ImageMaker
 ) -> None:
-    settings = {"latency_target_ms": 300_000, "hang_seconds": 1.0, "hang_exit_seconds": 3600}
+    settings = {"hang_seconds": 1.0, "hang_exit_seconds": 3600}
     with serve([predictor_on(engine)], cache_entries=10, **settings) as live:
         with at_once(live) as begin:
             waiting = [hold_with(live, engine, begin, make_image(1))]

@@ -148,7 +148,7 @@ def test_a_caller_behind_slow_images_gets_its_504(
     slow: SlowToDecode, make_image: ImageMaker, path: str
 ) -> None:
     body, headers = multipart(("file", make_image(0, (SIDE, SIDE))))
-    with serve([slow], threads=1, latency_target_ms=300_000) as live:
+    with serve([slow], threads=1) as live:
         response = live.request("POST", path, body, {**headers, "X-Timeout-Ms": "50"})
         assert response.status == 504
         assert live.metric("rotulo_abandoned_total", model="cifar10", stage="expired_running") == 1

@@ -84,7 +84,7 @@ def shelf() -> Shelf:
 @pytest.fixture
 def running(shelf: Shelf) -> Iterator[LiveService]:
     """Version 1 answers; 2 and 3 are on the shelf."""
-    with serve([predictor_of(1)], shelf, latency_target_ms=300_000) as live:
+    with serve([predictor_of(1)], shelf) as live:
         yield live
 
 
@@ -361,7 +361,7 @@ def test_files_that_are_altered_or_deleted_while_they_are_served_harm_nobody(
 ) -> None:
     settings: dict[str, Any] = {"models_dir": on_disk, "engine": "torch", "threads": 1, "max_batch_size": 1}
     image = make_image()
-    with serve([predictor_from(on_disk, "1")], latency_target_ms=300_000, **settings) as live:
+    with serve([predictor_from(on_disk, "1")], **settings) as live:
         before = live.request("POST", PREDICT, image).json()
         weights = on_disk / "cifar10" / "2" / "weights.safetensors"
         data = bytearray(weights.read_bytes())

@@ -328,7 +328,7 @@ def test_the_limits_of_every_route_hold_here_too(live: LiveService, images: list
 
 def test_a_caller_who_hangs_up_is_taken_out_of_the_line(images: list[bytes]) -> None:
     engine = HeldEngine()
-    with serve([predictor_on(engine)], latency_target_ms=300_000) as held, ThreadPoolExecutor(1) as pool:
+    with serve([predictor_on(engine)]) as held, ThreadPoolExecutor(1) as pool:
         engine.hold()
         running = pool.submit(ask, held, one_image(images[0]))
         held.wait_for_metric(1, "rotulo_batches_closed_total", model="cifar10", reason="device_free")
@@ -347,7 +347,7 @@ def test_a_caller_who_hangs_up_is_taken_out_of_the_line(images: list[bytes]) -> 
 def test_a_full_line_refuses_at_once_and_says_when_to_come_back(images: list[bytes]) -> None:
     engine = HeldEngine()
     with (
-        serve([predictor_on(engine)], latency_target_ms=300_000, max_waiting=1, max_images=1) as held,
+        serve([predictor_on(engine)], max_waiting=1, max_images=1) as held,
         ThreadPoolExecutor(2) as pool,
     ):
         engine.hold()

@@ -27,7 +27,7 @@ def test_100_test_images_get_the_native_routes_labels() -> None:
     shipped = loader.load(catalog.locate(catalog.SHIPPED_MODELS, "cifar10"), Wish(), threads=2)
     labels: list[str] = []
     with (
-        serve([shipped], latency_target_ms=300_000) as live,
+        serve([shipped]) as live,
         triton.InferenceServerClient(f"127.0.0.1:{live.port}") as client,
     ):
         for start in range(0, IMAGES, IMAGES_A_REQUEST):
