@@ -47,12 +47,12 @@ class DeviceSchedule(Generic[AnyTicket]):
     ) -> Refusal | None:
         """Why the lane cannot take ``count`` requests due at ``deadline``, or None if it can."""
         lane.asked_at = now
-        first = self._before(lane, deadline)
         turns = {
             other: other.next_batch_seconds(self._most_seconds(other, now))
             for other in self._lanes
-            if other.line and other is not lane
+            if other is not lane and other.line
         }
+        first = self._before(lane, deadline, list(turns)) if turns else []
         return lane.refusal(
             deadline,
             now=now,
@@ -87,15 +87,18 @@ class DeviceSchedule(Generic[AnyTicket]):
         """
         if self.running is None:
             raise RuntimeError("nothing is running")
-        running = replace(self.running, started=max(self.running.started, free_at))
-        self.running = None
+        running, self.running = self.running, None
+        if free_at > running.started:
+            running = replace(running, started=free_at)
         if learn:
             running.lane.latency.observe(running.size, now - running.started)
         return running
 
-    def _before(self, lane: Lane[AnyTicket], deadline: float) -> list[Lane[AnyTicket]]:
-        """Whose turn comes before this lane's, as things stand, with a newcomer due at ``deadline``."""
-        waiting = [other for other in self._lanes if other.line and other is not lane]
+    def _before(
+        self, lane: Lane[AnyTicket], deadline: float, waiting: list[Lane[AnyTicket]]
+    ) -> list[Lane[AnyTicket]]:
+        """Which of the other ``waiting`` lanes have their turn before this one, as things stand, with a
+        newcomer due at ``deadline``."""
         fresh = [other for other in waiting if other not in self._had_turn]
         own = min(deadline, _earliest_deadline(lane))
         if lane not in self._had_turn:
@@ -106,9 +109,12 @@ class DeviceSchedule(Generic[AnyTicket]):
 
     def _most_seconds(self, lane: Lane[AnyTicket], now: float) -> float:
         """How long a batch of this lane may keep the device from the others."""
-        asked = [other for other in self._lanes if now - other.asked_at < _LATELY_SECONDS]
-        targets = [other.policy.latency_target_seconds for other in asked if other is not lane]
-        return min(targets, default=inf) / (len(targets) + 1)
+        targets = [
+            other.policy.latency_target_seconds
+            for other in self._lanes
+            if other is not lane and now - other.asked_at < _LATELY_SECONDS
+        ]
+        return min(targets) / (len(targets) + 1) if targets else inf
 
     def _device_seconds(self, now: float) -> float:
         """Until the running batch is done; an overdue one is expected to need as long again as it is late."""
