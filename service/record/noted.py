@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import secrets
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from models import images
 from models.images import Pixels
 from models.manifest import Manifest
 from service.serving.served import Classified
@@ -36,7 +34,7 @@ class Noted(NamedTuple):
 
 
 class RowMaker:
-    """Hashes and headers are read here, in the writer's thread. Pure but for the order of its calls."""
+    """Hashes are made here, in the writer's thread. Pure but for the order of its calls."""
 
     def __init__(self, keep_images: bool, process: str | None = None) -> None:
         """`process`: 12 hexadecimal digits that no other process has."""
@@ -51,7 +49,6 @@ class RowMaker:
     def _row(self, noted: Noted, image: bytes | Pixels, classified: Classified) -> Row:
         prediction, answered = classified.prediction, classified.answered
         content = image if isinstance(image, bytes) else image.tobytes()
-        width, height = _size(image)
         microseconds = noted.time_ns // 1000
         return {
             "id": f"{id_at(microseconds)}{next(self._count) % 0x10000:04x}{self._process}",
@@ -63,8 +60,8 @@ class RowMaker:
             "version": storable(noted.manifest.version),
             "image_sha256": hashlib.sha256(content).hexdigest(),
             "image_bytes": len(content),
-            "width": width,
-            "height": height,
+            "width": classified.width,
+            "height": classified.height,
             "label": storable(noted.manifest.classes[prediction.index]),
             "index": prediction.index,
             "confidence": round(prediction.confidence, 6),
@@ -97,11 +94,3 @@ def microseconds_of(moment: datetime) -> int:
 def storable(text: str) -> str:
     """What every database takes as text: PostgreSQL has no NUL, and UTF-8 no lone surrogates."""
     return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-
-def _size(image: bytes | Pixels) -> tuple[int, int]:
-    """Width and height as sent; it has been read once already, so it can be."""
-    if isinstance(image, bytes):
-        encoded = images.inspect(image, sys.maxsize)
-        return encoded.width, encoded.height
-    return image.shape[1], image.shape[0]

@@ -22,7 +22,7 @@ from service.budget import Budget
 from service.metrics import Metrics
 from service.serving.cache import AnswerCache, Fault, Flight
 from service.serving.decoding import Decoder
-from service.serving.served import Classified, ServedModel
+from service.serving.served import Classified, Decoded, ServedModel
 from service.tracing import Trace
 
 Work = Callable[[Budget], Awaitable[Classified]]
@@ -62,7 +62,7 @@ class CachedModel(ServedModel):
     ) -> None:
         super().__init__(predictor, decoder, batcher, trace)
         self._metrics = metrics
-        self._cache: AnswerCache[_Caller, Prediction] = AnswerCache(max_entries)
+        self._cache: AnswerCache[_Caller, Classified] = AnswerCache(max_entries)
         self._tasks: dict[Flight[_Caller], asyncio.Task[None]] = {}
         self._given_up: set[Flight[_Caller]] = set()
 
@@ -73,8 +73,11 @@ class CachedModel(ServedModel):
     async def classify(self, data: bytes, budget: Budget) -> Classified:
         return await self._ask(_key(b"image", data), budget, partial(super().classify, data))
 
-    async def answer(self, pixels: Pixels, budget: Budget) -> Classified:
-        return await self._ask(_key(b"pixels", pixels.tobytes()), budget, partial(super().answer, pixels))
+    async def answer(self, decoded: Decoded, budget: Budget) -> Classified:
+        key = _key(b"pixels", decoded.pixels.tobytes())
+        classified = await self._ask(key, budget, partial(super().answer, decoded))
+        # What was found may be of another image, which decodes to the same pixels.
+        return replace(classified, decode_seconds=decoded.seconds, width=decoded.width, height=decoded.height)
 
     def give_up(self) -> None:
         self._given_up.update(self._tasks)
@@ -96,7 +99,7 @@ class CachedModel(ServedModel):
         kept = self._cache.look_up(key)
         if kept is not None:
             self._metrics.cache_looked_up(self.batcher.name, "hit")
-            return Classified(Answered(kept, 0.0, 0.0, 0), 0.0, "hit")
+            return kept
         caller = _Caller(budget, self.deadline(budget), asyncio.get_running_loop().create_future())
         flight = self._cache.board(key, caller)
         if flight.leader is caller:
@@ -154,8 +157,12 @@ class CachedModel(ServedModel):
                 caller.tell(_copy(error))
             await asyncio.sleep(0)  # many who are refused in turn must not hold the loop
         else:
-            kept = _alone(classified.prediction)
-            answer = replace(classified, answered=classified.answered._replace(value=kept), cache="miss")
+            prediction = _alone(classified.prediction)
+            hit = Answered(prediction, 0.0, 0.0, 0)
+            kept = replace(classified, answered=hit, decode_seconds=0.0, cache="hit")
+            answer = replace(
+                classified, answered=classified.answered._replace(value=prediction), cache="miss"
+            )
             for caller in self._cache.land(flight, kept):
                 caller.tell(answer)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -25,12 +25,23 @@ CacheOutcome = Literal["hit", "coalesced", "miss"]
 _Result = TypeVar("_Result")
 
 
+class Decoded(NamedTuple):
+    """An image that is ready for the line. Width and height are those of the image as it was sent."""
+
+    pixels: Pixels  # uint8 (size, size, 3)
+    seconds: float  # that decoding took
+    width: int
+    height: int
+
+
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """One image's answer, with what its way here took."""
+    """One image's answer, with what its way here took. Width and height are those of the image as sent."""
 
     answered: Answered[Prediction]
     decode_seconds: float
+    width: int
+    height: int
     cache: CacheOutcome | None = None  # None where answers are not kept
 
     @property
@@ -126,8 +137,7 @@ class ServedModel:
     async def classify(self, data: bytes, budget: Budget) -> Classified:
         """One encoded image. Raises ImageError before the line, and what `Batcher.submit` raises."""
         self.admit(budget)
-        pixels, decode_seconds = await self.decode(data, budget)
-        return Classified(await self._submit(pixels, budget), decode_seconds)
+        return await self._submit(await self.decode(data, budget), budget)
 
     async def classify_all(self, images: Sequence[bytes], budget: Budget) -> list[Classified | Exception]:
         """Several images, together; each has its own answer or its own error, in order.
@@ -149,11 +159,8 @@ class ServedModel:
         """What to say of the cache with these answers."""
         return {}
 
-    async def decode(self, data: bytes, budget: Budget) -> tuple[Pixels, float]:
-        """One encoded image -> uint8 (size, size, 3), and the seconds that this took.
-
-        Raises ImageError, Overloaded or DeadlineExceeded.
-        """
+    async def decode(self, data: bytes, budget: Budget) -> Decoded:
+        """One encoded image. Raises ImageError, Overloaded or DeadlineExceeded."""
         started = time.perf_counter()
         image = self.predictor.inspect(data)
         self._decodes_in_threads = not image.small
@@ -164,18 +171,18 @@ class ServedModel:
             raise DeadlineExceeded(self.predictor.manifest.name, waited) from None
         seconds = time.perf_counter() - started
         self._trace.decoded(seconds)
-        return pixels, seconds
+        return Decoded(pixels, seconds, image.width, image.height)
 
-    async def answer(self, pixels: Pixels, budget: Budget) -> Classified:
-        """One image that is decoded already: uint8 (size, size, 3). Raises what `Batcher.submit` raises."""
-        return Classified(await self._submit(pixels, budget), 0.0)
+    async def answer(self, decoded: Decoded, budget: Budget) -> Classified:
+        """One image that is decoded already. Raises what `Batcher.submit` raises."""
+        return await self._submit(decoded, budget)
 
-    async def _submit(self, pixels: Pixels, budget: Budget) -> Answered[Prediction]:
+    async def _submit(self, decoded: Decoded, budget: Budget) -> Classified:
         answered = await self.batcher.submit(
-            pixels, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds
+            decoded.pixels, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds
         )
         self._trace.answered(self.predictor.manifest, answered)
-        return answered
+        return Classified(answered, decoded.seconds, decoded.width, decoded.height)
 
 
 async def all_or_none(parts: Iterable[Coroutine[Any, Any, _Result]]) -> list[_Result]:

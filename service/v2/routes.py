@@ -7,17 +7,15 @@ no error for one element of a tensor, so a bad image fails its whole request, wh
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import Response
 
 from models.errors import ImageError, UnknownModel
-from models.images import Pixels
 from service.budget import Budget, budget_of
 from service.edge.disconnect import cancelled_when_client_leaves
-from service.serving.served import Classified, ServedModel, all_or_none
+from service.serving.served import Classified, Decoded, ServedModel, all_or_none
 from service.v2.requests import InferRequest, InputLimits, read_request
 from service.v2.responses import input_descriptions, output_descriptions, output_tensors, write_response
 from service.v2.schema import (
@@ -35,7 +33,6 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 ModelName = Annotated[str, Path(description="a name from GET /v1/models")]
 Version = Annotated[str, Path(description="one of the model's versions")]
 
-_Decoded = tuple[Pixels, float]
 _Find = Callable[..., AsyncIterator[ServedModel]]
 
 
@@ -130,8 +127,8 @@ async def _infer(service: Service, model: ServedModel, request: Request) -> Resp
     async with service.intake.body(request.scope, request.receive) as body:
         asked = read_request(body, request.headers.get(HEADER_LENGTH), limits)
         async with cancelled_when_client_leaves(request.receive):
-            decoded = await _pixels(model, asked, budget)
-            results = await all_or_none(_answer(model, *each, budget) for each in decoded)
+            decoded = await _decoded_all(model, asked, budget)
+            results = await all_or_none(model.answer(each, budget) for each in decoded)
         response = _answered(model, asked, results)
         images = asked.images if asked.pixels is None else list(asked.pixels)
         service.record.answered(request.scope, "v2", model, images or (), results)
@@ -153,22 +150,18 @@ def _response(content: bytes, header_length: int | None, headers: dict[str, str]
     return Response(content, headers=headers, media_type="application/octet-stream")
 
 
-async def _pixels(model: ServedModel, asked: InferRequest, budget: Budget) -> Iterable[_Decoded]:
-    """Each uint8 (size, size, 3), in order, and the seconds that decoding it took."""
+async def _decoded_all(model: ServedModel, asked: InferRequest, budget: Budget) -> Iterable[Decoded]:
+    """Each image or tensor, in order."""
     if asked.pixels is not None:
         model.admit(budget, len(asked.pixels))
-        return [(pixels, 0.0) for pixels in asked.pixels]
+        return [Decoded(pixels, 0.0, pixels.shape[1], pixels.shape[0]) for pixels in asked.pixels]
     images = asked.images or []
     model.admit(budget, len(images))
     return await all_or_none(_decoded(model, index, data, budget) for index, data in enumerate(images))
 
 
-async def _decoded(model: ServedModel, index: int, data: bytes, budget: Budget) -> _Decoded:
+async def _decoded(model: ServedModel, index: int, data: bytes, budget: Budget) -> Decoded:
     try:
         return await model.decode(data, budget)
     except ImageError as error:
         raise type(error)(f"image {index}: {error}") from error
-
-
-async def _answer(model: ServedModel, pixels: Pixels, decode_seconds: float, budget: Budget) -> Classified:
-    return replace(await model.answer(pixels, budget), decode_seconds=decode_seconds)

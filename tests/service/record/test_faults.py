@@ -355,7 +355,7 @@ def noted_at(days: float, image: bytes) -> Noted:
     (prediction,) = predictor.predict([prepare(image, predictor.manifest.preprocessing)])
     assert isinstance(prediction, Prediction)
     answers: list[tuple[bytes | Pixels, Classified]] = [
-        (image, Classified(Answered(prediction, 0.0, 0.0, 1), 0.0))
+        (image, Classified(Answered(prediction, 0.0, 0.0, 1), 0.0, 8, 8))
     ]
     return Noted(time.time_ns() - int(days * 86_400e9), "r", None, "v1", predictor.manifest, answers)
 

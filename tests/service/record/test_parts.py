@@ -38,7 +38,7 @@ def pixel_predictor() -> Predictor:
 def noted(predictor: Predictor, images: list[bytes], time_ns: int = 0) -> Noted:
     predictions = predictor.predict([prepare(image, predictor.manifest.preprocessing) for image in images])
     answers = [
-        Classified(Answered(each, 0.1, 0.2, 3), 0.4)
+        Classified(Answered(each, 0.1, 0.2, 3), 0.4, 8, 8)
         for each in predictions
         if not isinstance(each, Exception)
     ]

@@ -18,14 +18,15 @@ from service.errors import Overloaded
 from service.metrics import Metrics
 from service.serving.cached import CachedModel
 from service.serving.decoding import Decoder
-from service.serving.served import Classified
+from service.serving.served import Classified, Decoded
 from service.targets import LatencyTargets
 from service.tracing import Trace
 from tests.conftest import ImageMaker
 from tests.service.fakes import PixelEngine, predictor_on
 
 KEY = b"key"
-ANSWER = Classified(Answered(Prediction(0, 0.5, False, np.zeros((4, 2), np.float32)[0]), 0.1, 0.2, 3), 0.3)
+PREDICTION = Prediction(0, 0.5, False, np.zeros((4, 2), np.float32)[0])
+ANSWER = Classified(Answered(PREDICTION, 0.1, 0.2, 3), 0.3, width=8, height=9)
 
 
 @pytest.fixture
@@ -100,6 +101,20 @@ async def test_what_is_kept_is_the_answer_alone_and_cannot_be_written_to(cached:
             probabilities[0] = 1
     timings = [answer.answered[1:] for answer in answers]
     assert timings == [(0.1, 0.2, 3), (0.1, 0.2, 3), (0.0, 0.0, 0)]
+    assert [answer.decode_seconds for answer in answers] == [0.3, 0.3, 0.0]
+    assert {(answer.width, answer.height) for answer in answers} == {(8, 9)}
+
+
+async def test_images_of_the_same_pixels_share_an_answer_and_keep_their_own_sizes(
+    cached: CachedModel,
+) -> None:
+    size = cached.predictor.manifest.preprocessing.size
+    pixels = np.zeros((size, size, 3), np.uint8)
+    small, large = Decoded(pixels, 0.1, 20, 30), Decoded(pixels.copy(), 0.2, 40, 60)
+    answers = [await cached.answer(decoded, budget()) for decoded in (small, large)]
+    assert [answer.cache for answer in answers] == ["miss", "hit"]
+    assert [(answer.width, answer.height) for answer in answers] == [(20, 30), (40, 60)]
+    assert [answer.decode_seconds for answer in answers] == [0.1, 0.2]
 
 
 async def test_every_caller_has_an_exception_of_its_own(cached: CachedModel) -> None:
