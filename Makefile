@@ -16,7 +16,7 @@ ui: $(VENV)/.ui ## the page on 127.0.0.1:8501, and the service that it asks on $
 setup: $(VENV)/.development ## everything a developer needs
 
 test: $(VENV)/.development
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-ray: $(VENV)/.ray ## the tests on a Ray cluster of two nodes, which `test` skips without Ray
 	$(BIN)/python -m pytest -rs tests/service/test_on_ray.py tests/service/test_ray_cluster.py
