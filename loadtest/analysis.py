@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.answers import Outcome
-from loadtest.measured import Measured
+from loadtest.request_log import RequestLog
 from loadtest.schedules import Phase
 
 Floats = NDArray[np.float64]
@@ -57,7 +57,7 @@ class Rows:
         return np.equal(self.outcome, outcome)
 
 
-def rows(measured: Measured) -> Rows:
+def rows(measured: RequestLog) -> Rows:
     """Sorted by schedule, with the `Server-Timing` headers read."""
     order = np.argsort(np.array(measured.scheduled), kind="stable")
     scheduled, sent, ended = (

@@ -11,9 +11,9 @@ from loadtest.analysis import Rows, Summary
 from loadtest.disturbances import Event
 from loadtest.errors import NoServer
 from loadtest.loads import Load
-from loadtest.measured import Measured
 from loadtest.open_loop import OnSecond, send
 from loadtest.progress import Progress
+from loadtest.request_log import RequestLog
 from loadtest.scrape import Watched, watching
 
 
@@ -34,7 +34,7 @@ def measure(
     """Send it all; ``also(elapsed)`` is called about once a second. Raises NoServer."""
     progress = Progress(load.seconds, target_seconds)
 
-    def on_second(elapsed: float, measured: Measured) -> None:
+    def on_second(elapsed: float, measured: RequestLog) -> None:
         progress(elapsed, measured)
         if also:
             also(elapsed)
@@ -47,7 +47,7 @@ def measure(
     return Measurement(rows, dict(measured.faults), watched, summary)
 
 
-def sent(url: str, load: Load, on_second: OnSecond | None = None) -> Measured:
+def sent(url: str, load: Load, on_second: OnSecond | None = None) -> RequestLog:
     """Send it all, and nobody watches; raises NoServer."""
     host, port = address(url)
     try:

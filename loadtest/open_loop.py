@@ -24,11 +24,11 @@ from typing import Any
 
 from loadtest.answers import Outcome
 from loadtest.connection import Connection, Response
-from loadtest.measured import Measured
 from loadtest.messages import Message
+from loadtest.request_log import RequestLog
 
 Pick = Callable[[int], Message]
-OnSecond = Callable[[float, Measured], None]
+OnSecond = Callable[[float, RequestLog], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def send(
     pick: Pick,
     limits: SenderLimits | None = None,
     on_second: OnSecond | None = None,
-) -> Measured:
+) -> RequestLog:
     """Send ``pick(index)`` at each of the ascending ``schedule`` times (seconds from now), await the answers.
 
     ``on_second(elapsed, measured so far)`` is called about once a second.
@@ -81,9 +81,9 @@ class OpenLoop:
         self._line: deque[tuple[float, Message]] = deque()  # due, and no connection free
         self._unanswered = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._measured = Measured()
+        self._measured = RequestLog()
 
-    async def run(self, schedule: Iterable[float], on_second: OnSecond | None = None) -> Measured:
+    async def run(self, schedule: Iterable[float], on_second: OnSecond | None = None) -> RequestLog:
         """The whole schedule, and the answers to it; raises OSError if there is nobody to talk to."""
         self._loop = asyncio.get_running_loop()
         self._all_answered = asyncio.Event()

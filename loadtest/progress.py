@@ -6,7 +6,7 @@ import sys
 import time
 
 from loadtest.answers import Outcome
-from loadtest.measured import Measured
+from loadtest.request_log import RequestLog
 
 
 class Progress:
@@ -18,7 +18,7 @@ class Progress:
         self._seen = 0
         self._at = 0.0
 
-    def __call__(self, elapsed: float, measured: Measured) -> None:
+    def __call__(self, elapsed: float, measured: RequestLog) -> None:
         new = range(self._seen, len(measured))
         on_time = sum(self._on_time(measured, index) for index in new)
         errors = sum(measured.faults.values())
@@ -37,7 +37,7 @@ class Progress:
         if sys.stderr.isatty():
             print(file=sys.stderr)
 
-    def _on_time(self, measured: Measured, index: int) -> bool:
+    def _on_time(self, measured: RequestLog, index: int) -> bool:
         response = measured.ended[index] - measured.scheduled[index]
         return measured.outcomes[index] == Outcome.ANSWERED and response <= self._target_seconds
 

@@ -14,14 +14,14 @@ from typing import Any
 from loadtest import analysis, plan, report, scrape, traffic
 from loadtest.described import Described
 from loadtest.errors import BadObjectives
-from loadtest.measured import Measured
 from loadtest.measuring import Measurement
+from loadtest.request_log import RequestLog
 from loadtest.scenarios import Scenario
 from loadtest.schedules import Arrivals, Phase, drawn
 from loadtest.verdict import Objective, compare
 
 FORMAT = 1
-FIGURES = tuple(analysis.summarise(analysis.rows(Measured()), 1.0, 1.0))
+FIGURES = tuple(analysis.summarise(analysis.rows(RequestLog()), 1.0, 1.0))
 
 BUSY_CORES = 0.8  # of one core: beyond it the generator's own waits are in the figures
 LATE_MS, LATE_SHARE = 2.0, 0.1  # late by more than both: 2 ms, and a tenth of the p99 measured

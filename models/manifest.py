@@ -26,7 +26,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Network(_Frozen):
+class ResNet18(_Frozen):
     """A ResNet-18, and the stem that the weights belong to."""
 
     architecture: Literal["resnet18"] = "resnet18"
@@ -43,7 +43,7 @@ class Sequential(_Frozen):
     dense: Width = Field(description="units of the hidden dense layer")
 
 
-AnyNetwork = Network | Sequential
+Network = ResNet18 | Sequential
 
 
 class Normalisation(_Frozen):
@@ -109,7 +109,7 @@ class ModelSpec(_Frozen):
 
     name: Name
     version: Version
-    network: AnyNetwork
+    network: Network
     classes: tuple[str, ...] = Field(min_length=2)
     preprocessing: Preprocessing
     normalisation: Normalisation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from models.errors import RotuloModelError
 from service.process import logs
@@ -13,19 +13,25 @@ from service.process.listening import bound, bound_everywhere
 from service.process.memory import give_back_large_blocks, leave_out_of_collections
 from service.settings import BadSettings, Settings, read_settings
 
+Say = Callable[[str], None]
+
 
 def main(arguments: Sequence[str]) -> int:
     """Returns the exit code: 0 after a drain, 2 where a setting or a model is unfit."""
     leave_at_signals()
     try:
         settings = read_settings(arguments)
-        return _serve(settings) if settings.workers == 1 else _supervise(settings, arguments)
+        output = logs.configure(settings.log_level, settings.log_format)
+        say = logs.announce if settings.log_format == "json" else output.say
+        code = _serve(settings, say) if settings.workers == 1 else _supervise(settings, arguments, say)
+        output.flush()
+        return code
     except (BadSettings, RotuloModelError) as error:
         print(f"rotulo: {error}", file=sys.stderr)
         return 2
 
 
-def _serve(settings: Settings) -> int:
+def _serve(settings: Settings, say: Say) -> int:
     for each in bound_everywhere(settings):
         each.close()  # to know before the models are loaded; the server binds its own
     # After the settings are known to be good: these imports take seconds.
@@ -35,38 +41,29 @@ def _serve(settings: Settings) -> int:
     from service.wiring import Service
 
     give_back_large_blocks()
-    output = logs.Output()
-    logs.configure(output, settings.log_level, settings.log_format)
     store = Store(settings)
     service = Service(settings, store.load_all(), store)
     token = service.admin_token.value if service.admin_token.generated else None
-    say = logs.announce if settings.log_format == "json" else output.say
 
     def listening(url: str) -> None:
         leave_out_of_collections()
         say(greeting(service, url, token))
 
     Server(service, listening).run()
-    output.flush()
     return 0
 
 
-def _supervise(settings: Settings, arguments: Sequence[str]) -> int:
+def _supervise(settings: Settings, arguments: Sequence[str], say: Say) -> int:
     from service.workers.supervisor import StartFailed, Supervisor
 
-    output = logs.Output()
-    logs.configure(output, settings.log_level, settings.log_format)
-    say = logs.announce if settings.log_format == "json" else output.say
     bound(settings).close()  # which a service that shares its port with its workers would let pass
     with bound(settings, shared=True) as listener:
         supervisor = Supervisor(settings, arguments, listener, say)
         try:
-            code = asyncio.run(supervisor.run())
+            return asyncio.run(supervisor.run())
         except StartFailed as error:
             print(f"rotulo: {error}", file=sys.stderr)
-            code = 2
-    output.flush()
-    return code
+            return 2
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ class Replica:
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc] # Ray awaits it
         """Load the models and warm them up; no request comes before. Raises RotuloModelError."""
         give_back_large_blocks()
-        logs.configure(logs.Output(), settings.log_level, settings.log_format)
+        logs.configure(settings.log_level, settings.log_format)
         store = Store(settings)
         self.service = Service(settings, await in_thread(store.load_all), store, OutOfReach())
         await self.service.warm_up()

@@ -12,8 +12,8 @@ from models.images import Pixels
 from models.predictor import Prediction, Predictor
 from service.drain import Drain
 from service.edge.access import access_of
-from service.edge.auth import AdminToken
-from service.edge.limits import Intake
+from service.edge.admin_token import AdminToken
+from service.edge.request_body import Intake
 from service.errors import Draining, EngineHangs, ServiceError
 from service.metrics import Metrics
 from service.peers import Peers

@@ -14,10 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
-from models import artifact, resnet18
+from models import artifact, networks
 from models.engines.torch_engine import TorchEngine
 from models.images import Preprocessing
-from models.manifest import Calibration, ModelSpec, Network, Normalisation
+from models.manifest import Calibration, ModelSpec, Normalisation, ResNet18
 from models.predictor import Predictor
 from tests.live import LiveService, serve
 
@@ -37,7 +37,7 @@ def _no_settings_from_outside() -> None:
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A models directory with `cifar10/1`: a real ResNet-18, seeded, not trained, and fast."""
     torch.manual_seed(0)
-    network = resnet18.build(len(CLASSES), "stock")
+    network = networks.resnet18(len(CLASSES), "stock")
     noise = torch.randn(64, 3, 32, 32)
     with torch.no_grad():  # statistics and scale that make the answers differ between images
         network.train()
@@ -70,7 +70,7 @@ def spec(name: str = "cifar10", version: str = "1") -> ModelSpec:
     return ModelSpec(
         name=name,
         version=version,
-        network=Network(stem="stock"),
+        network=ResNet18(stem="stock"),
         classes=CLASSES,
         preprocessing=Preprocessing(size=32, resize="stretch"),
         normalisation=Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from models import resnet18
+from models import networks
 from models.catalog import SHIPPED_MODELS
 from service.serving.store import Store
 from service.settings import Settings, read_settings
@@ -134,7 +134,7 @@ def _furnish(folder: Path, page: str) -> None:
     for name, (classes, stem) in WEIGHTS.items():
         if name in page:
             torch.manual_seed(0)
-            torch.save(resnet18.build(classes, stem).state_dict(), folder / name)
+            torch.save(networks.resnet18(classes, stem).state_dict(), folder / name)
     if "my-images" in page:
         _images(folder / "my-images")
 

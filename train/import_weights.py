@@ -9,7 +9,7 @@ from typing import Literal
 
 from models import artifact
 from models.images import Preprocessing
-from models.manifest import ModelSpec, Network, Normalisation
+from models.manifest import ModelSpec, Normalisation, ResNet18
 from train.errors import RunError
 from train.flags import add_models_dir
 from train.initial import IMAGENET, read_state_dict
@@ -62,7 +62,7 @@ def import_weights(
     spec = ModelSpec(
         name=name,
         version=next_version(models_dir, name),
-        network=Network(stem=stem),
+        network=ResNet18(stem=stem),
         classes=classes,
         preprocessing=preprocessing,
         normalisation=normalisation,

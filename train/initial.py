@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from models.errors import RotuloModelError
-from models.manifest import AnyNetwork, Network, Normalisation
+from models.manifest import Network, Normalisation, ResNet18
 from train.errors import RunError
 from train.evaluate import find_artifact
 from train.recipe import Recipe, at_size
@@ -19,7 +19,7 @@ from train.splits import recorded_test
 
 IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 IMAGENET_SIZE_PX = 224
-STOCK = Network(stem="stock")
+STOCK = ResNet18(stem="stock")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Initial:
 
     description: str
     weights: dict[str, Tensor]
-    network: AnyNetwork
+    network: Network
     size_px: int
     resize: Literal["stretch", "crop"]
     normalisation: Normalisation

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import ResNet
 
-from models import networks, resnet18
-from models.manifest import AnyNetwork, Network, Normalisation
+from models import networks
+from models.manifest import Network, Normalisation, ResNet18
 from train import checkpoint
 from train.errors import RunError
 from train.recipe import Phase, Recipe
@@ -25,7 +25,7 @@ def from_scratch(recipe: Recipe, num_classes: int, sample: Tensor) -> nn.Module:
     """A new network; `sample` is a normalised float batch (n, 3, h, w) for the whitened first layer."""
     torch.manual_seed(recipe.seed)
     network = networks.build(recipe.network, num_classes)
-    for stage in STAGES if isinstance(recipe.network, Network) else ():
+    for stage in STAGES if isinstance(recipe.network, ResNet18) else ():
         # A second block that starts as the identity (Goyal et al. 2017, arXiv 1706.02677).
         nn.init.zeros_(network.get_parameter(f"{stage}.1.bn2.weight"))
     if recipe.whiten_stem:
@@ -52,19 +52,21 @@ def from_weights(
     except RuntimeError as error:
         raise RunError(f"the weights to start from do not fit {_shape(recipe.network)}") from error
     if unknown or {name.split(".")[0] for name in missing} - {"fc"}:
-        kind = "a torchvision ResNet-18" if isinstance(recipe.network, Network) else "this sequential network"
+        kind = (
+            "a torchvision ResNet-18" if isinstance(recipe.network, ResNet18) else "this sequential network"
+        )
         raise RunError(f"the weights to start from are not those of {kind}")
     return network.to(memory_format=torch.channels_last)
 
 
-def _shape(network: AnyNetwork) -> str:
-    return f"the {network.stem} stem" if isinstance(network, Network) else "the network's stages"
+def _shape(network: Network) -> str:
+    return f"the {network.stem} stem" if isinstance(network, ResNet18) else "the network's stages"
 
 
 def check_fits(weights: Mapping[str, Tensor], num_classes: int, stem: Literal["3x3", "stock"]) -> None:
     """Raise RunError, in one line, unless `weights` are all of a ResNet-18 and nothing else."""
     try:
-        resnet18.build(num_classes, stem).load_state_dict(dict(weights))
+        networks.resnet18(num_classes, stem).load_state_dict(dict(weights))
     except RuntimeError as error:
         raise RunError(f"not the weights of a torchvision ResNet-18 with the {stem} stem") from error
 

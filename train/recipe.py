@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from models.manifest import AnyNetwork, Network, Normalisation, Sequential
+from models.manifest import Network, Normalisation, ResNet18, Sequential
 
 
 class _Frozen(BaseModel):
@@ -46,7 +46,7 @@ class Recipe(_Frozen):
     """Everything that decides the weights, apart from the data and the starting point."""
 
     name: str
-    network: AnyNetwork
+    network: Network
     size_px: int = Field(ge=8, description="side of the decoded image and of the served input")
     resize: Literal["stretch", "crop"]
     epochs: int = Field(ge=1)
@@ -103,7 +103,7 @@ class Recipe(_Frozen):
 #   changes only what can be learnt (zero gamma: Goyal et al. 2017, arXiv 1706.02677).
 CIFAR10 = Recipe(
     name="cifar10",
-    network=Network(stem="3x3"),
+    network=ResNet18(stem="3x3"),
     size_px=32,
     resize="stretch",
     epochs=22,
@@ -137,7 +137,7 @@ CIFAR10 = Recipe(
 # decay, as has become usual (He et al. 2018, arXiv 1812.01187, section 3.1).
 STEPS = Recipe(
     name="steps",
-    network=Network(stem="3x3"),
+    network=ResNet18(stem="3x3"),
     size_px=32,
     resize="stretch",
     epochs=164,

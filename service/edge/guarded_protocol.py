@@ -10,7 +10,7 @@ long as its client does not read it. Here
 - a head that could be read in two ways is refused: 400, see `request_head.py`;
 - a client that does not take its answer is cut off.
 
-A body is clocked by whoever reads it (`limits.py`), an idle connection by uvicorn's keep-alive.
+A body is clocked by whoever reads it (`request_body.py`), an idle connection by uvicorn's keep-alive.
 
 One timer per connection, which looks at deadlines: a request moves none of them unless it comes in pieces.
 No deadline can be set nearer than the timer's longest sleep, so that none is seen late.

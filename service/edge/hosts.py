@@ -1,4 +1,4 @@
-"""The names that this service answers to.
+"""The names that this service answers to, and whose pages may stop it.
 
 A page whose own name leads to this address, in turn with its own (DNS rebinding), may read what it asks for
 like any page of this site; its browser says that name in Host.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from service.errors import UnknownHost
+from service.errors import ForeignOrigin, UnknownHost
 
 _NAME = re.compile(r"(\*\.)?[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 _PORT = re.compile(r":\d*\Z")
@@ -33,3 +33,12 @@ class AllowedHosts:
     def _has(self, host: str) -> bool:
         name = _PORT.sub("", host)
         return name in self._names or any(name.endswith(each[1:]) for each in self._names if each[0] == "*")
+
+
+def require_own_origin(origin: str | None, host: str | None) -> None:
+    """No page of another site, nor one without a site (`null`), may stop the service; raises ForeignOrigin.
+
+    What is no browser sends no Origin.
+    """
+    if origin is not None and origin.partition("://")[2].lower() != (host or "").lower():
+        raise ForeignOrigin("this is not answered to a page of another site")

@@ -12,8 +12,8 @@ from models.errors import UnknownModel
 from models.predictor import Prediction
 from service.asgi import Message, Receive, Scope, Send
 from service.budget import budget_of
-from service.edge.auth import require_own_origin
 from service.edge.disconnect import cancelled_when_client_leaves
+from service.edge.hosts import require_own_origin
 from service.errors import MalformedRequest, detail_of
 from service.flask_app import portuguese
 from service.flask_app.adapter import RECEIVE_KEY, SCOPE_KEY, ConcurrentWsgiToAsgi, FlaskOnTheLoop

@@ -121,17 +121,19 @@ class LogHandler(logging.Handler):
             self.handleError(record)
 
 
-def configure(output: Output, level: str, log_format: str, worker: int | None = None) -> None:
-    """Everything that logs or warns in this process goes through `output`, as `text` or as `json`.
+def configure(level: str, log_format: str, worker: int | None = None) -> Output:
+    """Everything that logs or warns in this process goes through one output, as `text` or as `json`.
 
     `worker`: its number, on every line, where there are several.
     """
+    output = Output()
     logging.basicConfig(handlers=[LogHandler(output, FORMATTERS[log_format](worker))], force=True)
     logging.captureWarnings(True)
     logging.getLogger("rotulo").setLevel(level.upper())
     for name in _OF_CALLERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("uvicorn.error").addFilter(_is_not_of_callers)
+    return output
 
 
 def announce(text: str) -> None:

@@ -21,9 +21,9 @@ import numpy as np
 from loadtest import bodies, loads, traffic
 from loadtest.images import load_images
 from loadtest.loads import Load
-from loadtest.measured import Measured
 from loadtest.measuring import address, sent
 from loadtest.messages import Message
+from loadtest.request_log import RequestLog
 from loadtest.schedules import Arrivals, Phase
 from loadtest.serving import Served, serving
 from loadtest.traffic import Target
@@ -83,7 +83,7 @@ class Bench:
 
     def open_loop(self, seconds: float) -> list[float]:
         """Response times, in seconds."""
-        measured: Measured = sent(self.served.url, self.load(seconds))
+        measured: RequestLog = sent(self.served.url, self.load(seconds))
         return (np.array(measured.ended) - np.array(measured.scheduled)).tolist()  # type: ignore[no-any-return]
 
     def threads(self) -> list[float]:

@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 
 from loadtest.images import EncodedImage, load_images
-from models import artifact, catalog, resnet18
+from models import artifact, catalog, networks
 from models.artifact import Artifact
 from models.engines import openvino_graph
 from models.engines.openvino_engine import capabilities
 from models.images import Preprocessing
-from models.manifest import Calibration, Export, ExportPrecision, ModelSpec, Network, Normalisation
+from models.manifest import Calibration, Export, ExportPrecision, ModelSpec, Normalisation, ResNet18
 from train import export, quantize
 from train.publish import to_numpy
 
@@ -55,12 +55,12 @@ def random_model(models_dir: Path, size: int, name: str = "cifar10") -> Path:
     spec = ModelSpec(
         name=name,
         version="1",
-        network=Network(stem="stock"),
+        network=ResNet18(stem="stock"),
         classes=CLASSES,
         preprocessing=Preprocessing(size=size, resize="stretch"),
         normalisation=Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
     )
-    network = resnet18.build(len(CLASSES), "stock")
+    network = networks.resnet18(len(CLASSES), "stock")
     model = artifact.load(artifact.save(models_dir, spec, to_numpy(network.state_dict())))
     if "bf16" in capabilities():
         _add(model, "bf16", {})

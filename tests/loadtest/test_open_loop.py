@@ -21,9 +21,9 @@ import pytest
 from loadtest import bodies, messages
 from loadtest.answers import Outcome, native_answer
 from loadtest.images import EncodedImage
-from loadtest.measured import Measured
 from loadtest.messages import Message
 from loadtest.open_loop import OpenLoop, SenderLimits, send
+from loadtest.request_log import RequestLog
 from tests.loadtest.fakes import FakeServer, Received, Reply, answers, fake_server, holding_until
 
 IMAGE = bodies.raw(EncodedImage("cat.png", b"\x89PNG" + bytes(2000)))
@@ -45,7 +45,7 @@ def message(leave_after_seconds: float = math.inf, upload_seconds: float = 0.0) 
 
 def load(
     server: FakeServer, times: list[float], sent: Message | None = None, limits: SenderLimits = FEW
-) -> Measured:
+) -> RequestLog:
     parts = urlsplit(server.url)
     chosen = sent or message()
     return send(str(parts.hostname), int(parts.port or 0), times, lambda _: chosen, limits)

@@ -18,7 +18,7 @@ from loadtest.answers import Outcome
 from loadtest.errors import NothingHeld
 from loadtest.levels import middle, recovery_seconds
 from loadtest.loads import Load
-from loadtest.measured import Measured
+from loadtest.request_log import RequestLog
 from loadtest.schedules import Arrivals, Phase
 from loadtest.serving import Served
 from tests.loadtest.fakes import fake_server
@@ -59,7 +59,7 @@ def test_a_server_that_holds_nothing_ends_the_search_and_is_said() -> None:
 
 def measured(responses: list[tuple[float, float]], refused: float = -1.0) -> Rows:
     """(scheduled, response seconds); the one scheduled at ``refused`` was."""
-    columns = Measured()
+    columns = RequestLog()
     for scheduled, response in responses:
         outcome = Outcome.REFUSED if scheduled == refused else Outcome.ANSWERED
         columns.add("native", scheduled, scheduled, scheduled + response, outcome)

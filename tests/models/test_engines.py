@@ -22,7 +22,7 @@ from models.engines.openvino_engine import OpenVinoEngine, capabilities
 from models.engines.torch_engine import TorchEngine
 from models.errors import BadArtifact
 from models.images import prepare
-from models.manifest import Calibration, Export, Manifest, Network, WeightsFile
+from models.manifest import Calibration, Export, Manifest, ResNet18, WeightsFile
 from tests.conftest import SAMPLES, spec
 
 ALL = frozenset({"fp32", "bf16", "int8"})
@@ -128,7 +128,7 @@ def loaded(request: pytest.FixtureRequest, models_dir: Path) -> Artifact:
     if request.param == "stock":
         return original
     small = {**original.weights, "conv1.weight": original.weights["conv1.weight"][:, :, 2:5, 2:5]}
-    changed = original.manifest.model_copy(update={"network": Network(stem="3x3")})
+    changed = original.manifest.model_copy(update={"network": ResNet18(stem="3x3")})
     return Artifact(original.directory, changed, small)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from models import artifact, resnet18
+from models import artifact, networks
 from models.engines.torch_engine import TorchEngine
 from models.errors import BadArtifact, BadOutput
 from models.images import prepare
@@ -27,7 +27,7 @@ def test_the_engine_computes_what_torch_computes(
     models_dir: Path, predictor: Predictor, make_image: ImageMaker
 ) -> None:
     loaded = artifact.load(models_dir / "cifar10" / "1")
-    network = resnet18.build(10, "stock").eval()
+    network = networks.resnet18(10, "stock").eval()
     network.load_state_dict(
         {name: torch.from_numpy(value.astype(np.float32)) for name, value in loaded.weights.items()}
     )
@@ -103,7 +103,7 @@ def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("stem", "side"), [("3x3", 32), ("stock", 8)])
 def test_the_stem_decides_the_size_of_the_first_stage(stem: str, side: int) -> None:
-    network = resnet18.build(3, stem)  # type: ignore[arg-type]
+    network = networks.resnet18(3, stem)  # type: ignore[arg-type]
     sizes = []
     network.get_submodule("layer1").register_forward_hook(
         lambda _, __, output: sizes.append(output.shape[-1])

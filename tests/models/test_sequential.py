@@ -16,7 +16,7 @@ from models.engines.openvino_engine import OpenVinoEngine
 from models.engines.torch_engine import TorchEngine
 from models.errors import BadArtifact
 from models.images import Preprocessing
-from models.manifest import Network, Sequential
+from models.manifest import ResNet18, Sequential
 from tests.conftest import spec
 from train.publish import to_numpy
 from train.recipe import BOTTLE
@@ -63,7 +63,7 @@ def test_weights_that_do_not_fit_are_refused_by_both_engines(loaded: Artifact, n
 
 def test_the_description_survives_the_disk(loaded: Artifact, models_dir: Path) -> None:
     assert loaded.manifest.network == SMALL
-    assert artifact.load_manifest(models_dir / "cifar10" / "1").network == Network(stem="stock")
+    assert artifact.load_manifest(models_dir / "cifar10" / "1").network == ResNet18(stem="stock")
 
 
 def test_an_input_that_the_stages_halve_to_nothing_is_refused() -> None:

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from models import artifact, resnet18
+from models import artifact, networks
 from models.images import Preprocessing
-from models.manifest import ModelSpec, Network
+from models.manifest import ModelSpec, ResNet18
 from train import data, run, splits
 from train.network import normalise
 from train.publish import to_numpy
@@ -81,7 +81,7 @@ def recorded(sided_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     sides = splits.split(images, recipe.validation_fraction, recipe.test_fraction, recipe.seed)
     normalisation = run.measure_normalisation(images, sides)
     torch.manual_seed(0)
-    network = resnet18.build(len(images.classes), "3x3").eval()
+    network = networks.resnet18(len(images.classes), "3x3").eval()
     pixels = torch.from_numpy(images.pixels[sides.train]).permute(0, 3, 1, 2)
     head = network.get_submodule("fc")
     network.register_module("fc", nn.Identity())
@@ -94,7 +94,7 @@ def recorded(sided_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     spec = ModelSpec(
         name="colours",
         version="1",
-        network=Network(stem="3x3"),
+        network=ResNet18(stem="3x3"),
         classes=images.classes,
         preprocessing=preprocessing,
         normalisation=normalisation,

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from models import artifact, catalog, resnet18
+from models import artifact, catalog, networks
 from tests.train.conftest import FolderMaker
 from train import checkpoint, golden, report
 from train.__main__ import main
@@ -136,7 +136,7 @@ def test_evaluate_warns_that_a_folder_that_has_grown_is_measured_with_the_images
 def test_evaluate_does_not_warn_of_a_split_that_was_never_recorded(
     bench: Workbench, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    torch.save(resnet18.build(3, "3x3").state_dict(), tmp_path / "old.pth")
+    torch.save(networks.resnet18(3, "3x3").state_dict(), tmp_path / "old.pth")
     flags = ("--image-size", "8", "--stem", "3x3", "--resize", "stretch", *bench.where("--models-dir"))
     weights = ("--weights", str(tmp_path / "old.pth"), "--name", "colours")
     assert bench.run("import", *weights, "--classes", "blue", "green", "red", *flags) == 0
@@ -541,7 +541,7 @@ def test_weights_beyond_float16_are_published_in_float32(bench: Workbench, folde
 
 
 def test_somebodys_weights_become_a_model(bench: Workbench, tmp_path: Path) -> None:
-    network = resnet18.build(2, "stock")
+    network = networks.resnet18(2, "stock")
     torch.save(network.state_dict(), tmp_path / "old.pth")
     flags = ("--classes", "open", "closed", "--image-size", "224", "--stem", "stock", "--resize", "crop")
     weights = ("--weights", str(tmp_path / "old.pth"), "--name", "bottle")
@@ -563,7 +563,7 @@ def test_weights_that_do_not_fit_are_refused_in_one_line(
     bench: Workbench, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     classes: tuple[str, ...], stem: str, complaint: str,
 ) -> None:  # fmt: skip
-    torch.save(resnet18.build(2, "stock").state_dict(), tmp_path / "old.pth")
+    torch.save(networks.resnet18(2, "stock").state_dict(), tmp_path / "old.pth")
     flags = ("--image-size", "32", "--stem", stem, "--resize", "stretch", *bench.where("--models-dir"))
     weights = ("--weights", str(tmp_path / "old.pth"), "--name", "bottle")
     assert bench.run("import", *weights, "--classes", *classes, *flags) == 1

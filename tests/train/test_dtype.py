@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models.engines import processor
-from models.manifest import Network
+from models.manifest import ResNet18
 from train import dtype
 from train.distributed import World
 from train.errors import RunError
@@ -22,7 +22,7 @@ def _instructions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def stock_at(size_px: int) -> Recipe:
     recipe = at_size(RECIPES["scratch"], size_px)
-    return recipe.but(network=Network(stem="stock"))
+    return recipe.but(network=ResNet18(stem="stock"))
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from models import resnet18
-from models.manifest import Network, Normalisation
+from models import networks
+from models.manifest import Normalisation, ResNet18
 from train import batches, checkpoint, loop, network
 from train.data import Images
 from train.distributed import World
@@ -23,7 +23,7 @@ from train.state import State
 
 FROZEN = Phase(from_fraction=0, crop_px=8, frozen_body=True)
 RECIPE = at_size(FINETUNE, 8).but(
-    network=Network(stem="stock"), epochs=1, batch_size=8, phases=(Phase(from_fraction=0, crop_px=8),)
+    network=ResNet18(stem="stock"), epochs=1, batch_size=8, phases=(Phase(from_fraction=0, crop_px=8),)
 )
 
 
@@ -46,7 +46,7 @@ def a_setting(
 def a_state(setting: loop.Setting) -> State:
     """A network whose batch norms have seen something else."""
     torch.manual_seed(0)
-    body = resnet18.build(2, "stock").train()
+    body = networks.resnet18(2, "stock").train()
     body(torch.randn(16, 3, 32, 32))
     return State.start(setting.recipe, {}, body)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from models import resnet18
+from models import networks
 from train import network
 from train.errors import RunError
 from train.recipe import CIFAR10, Phase
@@ -66,7 +66,7 @@ def test_a_frozen_body_keeps_its_weights_and_its_statistics(fresh: nn.Module) ->
 
 
 def test_a_new_head_goes_on_the_old_body() -> None:
-    old = resnet18.build(10, "3x3").state_dict()
+    old = networks.resnet18(10, "3x3").state_dict()
     started = network.from_weights(CIFAR10, "abcd", old, "0123456789").state_dict()
     assert started["fc.bias"].shape == (4,)
     assert torch.equal(started["layer4.1.conv2.weight"], old["layer4.1.conv2.weight"])
@@ -74,7 +74,7 @@ def test_a_new_head_goes_on_the_old_body() -> None:
 
 @pytest.mark.parametrize("known", ["abc", "cab"])
 def test_a_head_for_the_same_classes_is_kept_whatever_their_order(known: str) -> None:
-    old = resnet18.build(3, "3x3").state_dict()
+    old = networks.resnet18(3, "3x3").state_dict()
     started = network.from_weights(CIFAR10, "abc", old, known).state_dict()
     for name in ("fc.weight", "fc.bias"):
         for row, label in enumerate("abc"):
@@ -83,14 +83,14 @@ def test_a_head_for_the_same_classes_is_kept_whatever_their_order(known: str) ->
 
 @pytest.mark.parametrize("known", ["abd", ""])
 def test_a_head_for_other_classes_or_unknown_ones_is_not_kept(known: str) -> None:
-    old = resnet18.build(3, "3x3").state_dict()
+    old = networks.resnet18(3, "3x3").state_dict()
     started = network.from_weights(CIFAR10, "abc", old, known).state_dict()
     assert not torch.equal(started["fc.weight"], old["fc.weight"])
 
 
 def test_weights_of_the_other_stem_are_refused() -> None:
     with pytest.raises(RunError, match="do not fit the 3x3 stem"):
-        network.from_weights(CIFAR10, "ab", resnet18.build(10, "stock").state_dict(), "")
+        network.from_weights(CIFAR10, "ab", networks.resnet18(10, "stock").state_dict(), "")
 
 
 @pytest.mark.parametrize("broken", [{}, {"body.weight": torch.zeros(1)}])

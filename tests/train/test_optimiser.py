@@ -5,7 +5,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from models import resnet18
+from models import networks
 from train import optimiser
 from train.recipe import CIFAR10, STEPS, Recipe
 
@@ -46,14 +46,14 @@ def test_muon_leaves_a_kernel_alone_whose_gradient_is_zero() -> None:
 
 @pytest.mark.parametrize("recipe", [CIFAR10, STEPS], ids=lambda recipe: recipe.name)
 def test_every_parameter_has_exactly_one_optimiser(recipe: Recipe) -> None:
-    network = resnet18.build(10, "3x3")
+    network = networks.resnet18(10, "3x3")
     groups = [group for one in optimiser.build(recipe, network) for group in one.param_groups]
     held = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(held) == sorted(id(parameter) for parameter in network.parameters())
 
 
 def test_sgd_decays_the_weights_of_every_layer_and_no_norm_or_bias() -> None:
-    network = resnet18.build(10, "3x3")
+    network = networks.resnet18(10, "3x3")
     (sgd,) = optimiser.build(STEPS, network)
     decayed = {id(p) for group in sgd.param_groups if group["weight_decay"] for p in group["params"]}
     weights = {name for name, parameter in network.named_parameters() if id(parameter) in decayed}
@@ -68,7 +68,7 @@ def test_muon_takes_no_weight_decay() -> None:
 
 
 def test_the_schedule_scales_every_group_from_its_own_peak() -> None:
-    optimisers = optimiser.build(CIFAR10, resnet18.build(10, "3x3"))
+    optimisers = optimiser.build(CIFAR10, networks.resnet18(10, "3x3"))
     optimiser.scale_lr(optimisers, 0.5)
     optimiser.scale_lr(optimisers, 0.5)
     rates = [group["lr"] for one in optimisers for group in one.param_groups]

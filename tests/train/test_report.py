@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.images import Preprocessing
-from models.manifest import Calibration, ModelSpec, Network, Normalisation
+from models.manifest import Calibration, ModelSpec, Normalisation, ResNet18
 from train import evaluate, report
 from train.data import Images
 from train.evaluate import Answers
@@ -33,7 +33,7 @@ def story(answers: Answers) -> report.Story:
     spec = ModelSpec(
         name="pets",
         version="1",
-        network=Network(stem="3x3"),
+        network=ResNet18(stem="3x3"),
         classes=CLASSES,
         preprocessing=Preprocessing(size=8, resize="stretch"),
         normalisation=Normalisation(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2)),

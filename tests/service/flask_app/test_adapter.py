@@ -11,7 +11,7 @@ import flask
 import pytest
 
 from service.asgi import Message, Receive, Scope
-from service.edge.limits import Intake
+from service.edge.request_body import Intake
 from service.errors import BodyTooLarge, MalformedRequest
 from service.flask_app.adapter import ConcurrentWsgiToAsgi, FlaskOnTheLoop
 

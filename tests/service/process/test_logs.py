@@ -66,7 +66,7 @@ def test_logs_and_warnings_go_through_the_output_and_callers_faults_do_not(
     monkeypatch.setattr(Output, "say", lambda _, text, descriptor: said.append(f"{descriptor}: {text}"))
     root, before = logging.getLogger(), logging.getLogger().handlers[:]
     try:
-        configure(Output(), "info", "text")
+        configure("info", "text")
         logging.getLogger("rotulo").info("of ours")
         logging.getLogger("python_multipart.multipart").warning("of a caller")
         logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
@@ -163,7 +163,7 @@ def test_a_caller_can_forge_no_line_and_its_failure_is_found_by_its_id(
     engine = FaultyEngine()
     root, before = logging.getLogger(), logging.getLogger().handlers[:]
     try:
-        configure(Output(), "info", log_format)
+        configure("info", log_format)
         with serve([predictor_on(engine)]) as running:
             engine.fault = fault
             with socket.create_connection(("127.0.0.1", running.port), timeout=60) as client:

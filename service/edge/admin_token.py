@@ -7,7 +7,7 @@ import secrets
 
 from starlette.requests import Request
 
-from service.errors import ForeignOrigin, NotAuthorized
+from service.errors import NotAuthorized
 
 
 class AdminToken:
@@ -27,12 +27,3 @@ class AdminToken:
     async def required(self, request: Request) -> None:
         """The same as a dependency of routes."""
         self.require(request.headers.get("authorization"))
-
-
-def require_own_origin(origin: str | None, host: str | None) -> None:
-    """No page of another site, nor one without a site (`null`), may stop the service; raises ForeignOrigin.
-
-    What is no browser sends no Origin.
-    """
-    if origin is not None and origin.partition("://")[2].lower() != (host or "").lower():
-        raise ForeignOrigin("this is not answered to a page of another site")

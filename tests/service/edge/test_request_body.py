@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from service.asgi import Message, Receive, Scope
-from service.edge.limits import Intake
+from service.edge.request_body import Intake
 from service.errors import (
     BodyTooLarge,
     ClientLeft,

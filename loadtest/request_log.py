@@ -10,7 +10,7 @@ from loadtest.answers import Outcome
 
 
 @dataclass(slots=True)
-class Measured:
+class RequestLog:
     """Columns, appended to as requests end. Times are seconds from the start of the run.
 
     ``timings`` holds the raw `Server-Timing` header of each answer (empty if none): parsed after the run,
