@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.manifest import Version
 from service.errors import MalformedRequest
-from service.native.payloads import example
+from service.openapi_parts import ModelName, example
 from service.serving.slots import ModelSlot
 from service.wiring import Service
-
-ModelName = Annotated[str, Path(description="a name from GET /v1/models")]
 
 
 class ActivationPayload(BaseModel):

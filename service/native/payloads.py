@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from batching import Answered, BatchPolicy, LatencyPoint
 from models.predictor import Prediction, Predictor
+from service.openapi_parts import Probability, example
 
-Probability = Annotated[float, Field(ge=0, le=1)]
 _DIGITS = 6
-
-# One pixel, so that the examples of the API page are answered as they stand.
-EXAMPLE_IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mM4UaEBAAN0AWn1BwN7AAAAAElFTkSuQmCC"
 _PREDICTION = {
     "label": "cat",
     "index": 3,
@@ -39,11 +36,6 @@ _MODEL = {
     "training": {"seed": 1},
     "weights_sha256": "0" * 64,
 }
-
-
-def example(value: dict[str, Any]) -> ConfigDict:
-    """A payload's `model_config`, with an example for the API page."""
-    return ConfigDict(json_schema_extra={"examples": [value]})
 
 
 class ClassProbability(BaseModel):

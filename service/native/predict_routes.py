@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from service.asgi import Receive, Scope, Send
@@ -13,7 +13,6 @@ from service.budget import budget_of
 from service.edge.disconnect import cancelled_when_client_leaves
 from service.errors import MalformedRequest, problem_body
 from service.native.payloads import (
-    EXAMPLE_IMAGE,
     AnswerPayload,
     AnswersPayload,
     ModelPayload,
@@ -23,12 +22,12 @@ from service.native.payloads import (
     server_timing,
 )
 from service.native.request_images import images_of
+from service.openapi_parts import EXAMPLE_IMAGE, ModelName
 from service.problems import problem_response
 from service.serving.served import Classified, ServedModel
 from service.serving.slots import ModelSlot
 from service.wiring import Service
 
-ModelName = Annotated[str, Path(description="a name from GET /v1/models")]
 DEFAULT_TOP_K, MAX_TOP_K = 5, 1000
 TopK = Annotated[int, Query(ge=1, le=MAX_TOP_K, description="how many of the likeliest classes to list")]
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from service.asgi import Send
 from service.errors import MalformedRequest, RecordAway
-from service.native.payloads import Probability, example
+from service.openapi_parts import Probability, example
 from service.record.filters import Asked
 from service.wiring import Service
 

@@ -15,6 +15,7 @@ from fastapi.responses import Response
 from models.errors import ImageError, UnknownModel
 from service.budget import Budget, budget_of
 from service.edge.disconnect import cancelled_when_client_leaves
+from service.openapi_parts import ModelName
 from service.serving.served import Classified, Decoded, ServedModel, all_or_none
 from service.v2.requests import InferRequest, InputLimits, read_request
 from service.v2.responses import input_descriptions, output_descriptions, output_tensors, write_response
@@ -30,7 +31,6 @@ from service.wiring import Service
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
-ModelName = Annotated[str, Path(description="a name from GET /v1/models")]
 Version = Annotated[str, Path(description="one of the model's versions")]
 
 _Find = Callable[..., AsyncIterator[ServedModel]]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from service.native.payloads import EXAMPLE_IMAGE, example
+from service.openapi_parts import EXAMPLE_IMAGE, example
 from service.v2.responses import OUTPUTS, input_descriptions, output_descriptions
 
 

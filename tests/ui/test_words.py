@@ -10,7 +10,8 @@ import pytest
 
 from models import catalog
 from models.manifest import Manifest
-from service.errors import INTERNAL_ERROR, PROBLEMS
+from service.contract import ERRORS
+from service.errors import PROBLEMS, HeadersTooLarge, KeyRequired, TooManyRequests, UnknownHost
 from ui import words
 from ui.pictures import samples
 from ui.words import ENGLISH, LANGUAGES, PORTUGUESE, preferred
@@ -18,7 +19,9 @@ from ui.words import ENGLISH, LANGUAGES, PORTUGUESE, preferred
 SOURCES = "\n".join(
     path.read_text() for path in Path(words.__file__).parent.glob("*.py") if path.stem != "words"
 )
-KINDS = {problem.kind for problem in (*PROBLEMS.values(), INTERNAL_ERROR)}
+ASKED = ("/v1/models", "/v1/models/{model}/predict", "/v1/predictions", "/metrics")
+ANYWHERE = (UnknownHost, KeyRequired, TooManyRequests, HeadersTooLarge)
+KINDS = {PROBLEMS[error].kind for path in ASKED for error in (*ERRORS[path], *ANYWHERE)}
 
 
 def placeholders(text: str) -> set[str | None]:
@@ -79,8 +82,9 @@ def test_a_class_has_the_name_that_a_person_gives_it_or_else_its_own(code: str, 
     assert LANGUAGES[code].label(name) == said
 
 
-def test_every_problem_of_the_service_has_a_sentence() -> None:
-    assert ENGLISH.keys() >= KINDS
+def test_every_problem_of_the_routes_that_the_page_asks_has_a_sentence_and_no_other_has() -> None:
+    problems = {problem.kind for problem in PROBLEMS.values()}
+    assert ENGLISH.keys() & problems == KINDS
 
 
 @pytest.mark.parametrize(
