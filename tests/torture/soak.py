@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import random
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -95,7 +95,8 @@ def _mixed(seed: int) -> Iterator[Request]:
 async def _traffic(subject: Subject, seconds: float, rate: float, requests: Iterator[Request]) -> Seen:
     """One request every 1/rate seconds, whatever becomes of those before it."""
     seen, begun = Seen(), time.monotonic()
-    idle = [Connection(subject.port) for _ in range(64)]
+    # In turn, so that none rests until the service closes it: what is sent then is lost, and rightly.
+    idle = deque(Connection(subject.port) for _ in range(64))
     tasks: set[asyncio.Task[None]] = set()
     sampling = asyncio.create_task(_sample(subject, seen, begun))
     for number in itertools.count():
@@ -103,7 +104,7 @@ async def _traffic(subject: Subject, seconds: float, rate: float, requests: Iter
         if due > begun + seconds:
             break
         await asyncio.sleep(max(0.0, due - time.monotonic()))
-        connection = idle.pop() if idle else Connection(subject.port)
+        connection = idle.popleft() if idle else Connection(subject.port)
         task = asyncio.create_task(_one(connection, next(requests), due, seen, idle))
         task.add_done_callback(tasks.discard)
         tasks.add(task)
@@ -115,7 +116,7 @@ async def _traffic(subject: Subject, seconds: float, rate: float, requests: Iter
 
 
 async def _one(
-    connection: Connection, request: Request, due: float, seen: Seen, idle: list[Connection]
+    connection: Connection, request: Request, due: float, seen: Seen, idle: deque[Connection]
 ) -> None:
     kind, data = request
     try:
