@@ -178,6 +178,7 @@ class ServedModel:
         return await self._submit(decoded, budget)
 
     async def _submit(self, decoded: Decoded, budget: Budget) -> Classified:
+        """What `classify` and `answer` share; a version that keeps answers has its own of both."""
         answered = await self.batcher.submit(
             decoded.pixels, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds
         )
