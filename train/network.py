@@ -13,7 +13,7 @@ from torchvision.models import ResNet
 
 from models import networks
 from models.manifest import Network, Normalisation, ResNet18
-from train import checkpoint
+from train import checkpoint, convolution
 from train.errors import RunError
 from train.recipe import Phase, Recipe
 
@@ -30,7 +30,7 @@ def from_scratch(recipe: Recipe, num_classes: int, sample: Tensor) -> nn.Module:
         nn.init.zeros_(network.get_parameter(f"{stage}.1.bn2.weight"))
     if recipe.whiten_stem:
         whiten(network.get_parameter("conv1.weight").data, sample)
-    return network.to(memory_format=torch.channels_last)
+    return convolution.multiply_small_maps(network).to(memory_format=torch.channels_last)
 
 
 def from_weights(
@@ -56,7 +56,7 @@ def from_weights(
             "a torchvision ResNet-18" if isinstance(recipe.network, ResNet18) else "this sequential network"
         )
         raise RunError(f"the weights to start from are not those of {kind}")
-    return network.to(memory_format=torch.channels_last)
+    return convolution.multiply_small_maps(network).to(memory_format=torch.channels_last)
 
 
 def _shape(network: Network) -> str:
