@@ -8,6 +8,8 @@ from batching.latency import LatencyModel
 from batching.policy import Ahead, BatchPolicy, CloseReason, RefusalReason
 from batching.waiting import AnyTicket, WaitingLine
 
+_FRESH_SECONDS = 1.0  # after the last batch; what was learnt longer ago is tried anew where that costs nobody
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -28,7 +30,7 @@ class ClosedBatch(Generic[AnyTicket]):
 class Lane(Generic[AnyTicket]):
     """Applies the policy to the line."""
 
-    __slots__ = ("asked_at", "draining", "last_size", "latency", "line", "policy")
+    __slots__ = ("asked_at", "closed_at", "draining", "last_size", "latency", "line", "policy")
 
     def __init__(self, policy: BatchPolicy, latency: LatencyModel) -> None:
         self.policy = policy
@@ -37,6 +39,7 @@ class Lane(Generic[AnyTicket]):
         self.draining = False
         self.last_size = 1
         self.asked_at = -inf  # when a request for this model came last
+        self.closed_at = -inf  # when a batch was formed last
 
     def next_batch_seconds(self, most_seconds: float = inf) -> float:
         """How long the device will be with this model when its turn comes; 0 if nobody waits.
@@ -61,8 +64,7 @@ class Lane(Generic[AnyTicket]):
 
         ``most_seconds``: how long a batch may keep the device from others.
 
-        A request with nothing ahead of it is always taken, whatever the prediction: nothing is lost, and this
-        is how the model learns that the device has become faster.
+        With nothing ahead, what may be in time is taken, though it is no promise: see `_is_worth_a_try`.
         """
         if deadline <= now:
             return Refusal(RefusalReason.EXPIRED, 0.0)
@@ -75,8 +77,23 @@ class Lane(Generic[AnyTicket]):
             return None
         if before or device_seconds or first_turn_seconds:
             return Refusal(RefusalReason.DEADLINE, late_seconds)
-        # Several that are too many for their time even now: to come back later would not help.
-        return Refusal(RefusalReason.EXPIRED, 0.0) if count > 1 else None
+        if self._is_worth_a_try(count, deadline - now, now):
+            return None
+        # Too many for their time even now: to come back later would not help.
+        return Refusal(RefusalReason.EXPIRED, 0.0)
+
+    def _is_worth_a_try(self, count: int, seconds: float, now: float) -> bool:
+        """Whether ``count`` requests alone with the device may be done in so many seconds.
+
+        One is always tried: nothing is lost. Several are where they typically are in time; and where nothing
+        has run for a while, or a model that is asked for several at a time alone would never learn that the
+        device has become faster.
+        """
+        if count == 1 or now - self.closed_at >= _FRESH_SECONDS:
+            return True
+        batches, rest = divmod(count, self.policy.max_batch_size)
+        full = batches * self.latency.typical(self.policy.max_batch_size)
+        return full + (self.latency.typical(rest) if rest else 0.0) <= seconds
 
     def close_batch(self, now: float, most_seconds: float = inf) -> ClosedBatch[AnyTicket]:
         """Take the next batch out of the line; empty if all who waited had expired.
@@ -91,6 +108,7 @@ class Lane(Generic[AnyTicket]):
         tickets = self.line.take(largest)
         deadlines = [ticket.deadline for ticket in tickets]
         start, size = self.policy.next_batch(deadlines, waiting, self.latency, now, most_seconds)
+        self.closed_at = now
         for ticket in tickets[start + size :]:
             self.line.put_back(ticket)
         reason = self._reason(size, waiting - start, largest)

@@ -1,6 +1,7 @@
 """What a lane refuses, with what it says about coming back."""
 
 from batching.lane import Lane, Refusal
+from batching.latency import LatencyModel
 from batching.policy import BatchPolicy, CloseReason, RefusalReason
 from batching.waiting import Ticket
 from tests.batching.world import affine, learnt
@@ -11,9 +12,20 @@ def lane() -> Lane[Ticket]:
     return Lane(BatchPolicy(0.1), learnt(affine(0.0, 0.01)))
 
 
-def refusal(count: int, device_seconds: float = 0.0) -> Refusal | None:
-    return lane().refusal(
-        0.1, now=0.0, device_seconds=device_seconds, turn_seconds=0.0, first_turn_seconds=0.0, count=count
+def refusal(
+    count: int, device_seconds: float = 0.0, *, of: Lane[Ticket] | None = None, now: float = 0.0
+) -> Refusal | None:
+    """Of ``count`` images due in 100 ms, a moment after a batch of one."""
+    asked = of or lane()
+    asked.line.offer(Ticket(0.0, 10.0))
+    asked.close_batch(0.0)
+    return asked.refusal(
+        now + 0.1,
+        now=now,
+        device_seconds=device_seconds,
+        turn_seconds=0.0,
+        first_turn_seconds=0.0,
+        count=count,
     )
 
 
@@ -32,12 +44,28 @@ def test_too_many_even_for_an_idle_device_are_not_told_to_come_back() -> None:
     assert refusal(count=64) == Refusal(RefusalReason.EXPIRED, 0.0)
 
 
+def test_several_that_an_idle_device_typically_answers_in_time_are_taken() -> None:
+    """8 in 80 ms, and in 120 one time in ten."""
+    noisy = LatencyModel([(size, 0.01 * size) for size in (1, 2, 4, 8, 16, 32)])
+    for number in range(120):
+        noisy.observe(8, 0.12 if number % 10 == 0 else 0.08)
+    assert noisy.p99(8) > 0.1
+    assert refusal(count=8, of=Lane(BatchPolicy(0.1), noisy)) is None
+
+
+def test_several_are_not_measured_by_the_large_batch_before_them() -> None:
+    one = lane()
+    one.last_size = 32
+    assert refusal(count=9, of=one) is None
+
+
+def test_too_many_are_tried_where_what_is_known_of_the_device_has_aged() -> None:
+    assert refusal(count=64, now=0.9) == Refusal(RefusalReason.EXPIRED, 0.0)
+    assert refusal(count=64, now=1.0) is None
+
+
 def test_one_with_nothing_ahead_of_it_is_taken_whatever_the_prediction() -> None:
-    slow: Lane[Ticket] = Lane(BatchPolicy(0.1), learnt(affine(5.0, 0.0)))
-    assert (
-        slow.refusal(0.1, now=0.0, device_seconds=0.0, turn_seconds=0.0, first_turn_seconds=0.0, count=1)
-        is None
-    )
+    assert refusal(count=1, of=Lane(BatchPolicy(0.1), learnt(affine(5.0, 0.0)))) is None
 
 
 def test_a_batch_keeps_the_device_no_longer_than_others_can_bear() -> None:
