@@ -8,8 +8,6 @@ from batching.latency import LatencyModel
 from batching.policy import Ahead, BatchPolicy, CloseReason, RefusalReason
 from batching.waiting import AnyTicket, WaitingLine
 
-_FRESH_SECONDS = 1.0  # after the last batch; what was learnt longer ago is tried anew where that costs nobody
-
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -64,7 +62,10 @@ class Lane(Generic[AnyTicket]):
 
         ``most_seconds``: how long a batch may keep the device from others.
 
-        With nothing ahead, what may be in time is taken, though it is no promise: see `_is_worth_a_try`.
+        What is no promise, yet worth a try, is taken where the device is idle: one request whatever the
+        prediction, for nothing is lost, and several where they typically are in time. And so is the first one
+        after a target's time without a batch, on a busy device too: or a model that all are refused by, since
+        it was slow once, would never be seen to have become faster.
         """
         if deadline <= now:
             return Refusal(RefusalReason.EXPIRED, 0.0)
@@ -73,27 +74,28 @@ class Lane(Generic[AnyTicket]):
         late_seconds = now + self.policy.done_after(ahead, self.latency, most_seconds) - deadline
         if waiting + count > self.policy.max_waiting:
             return Refusal(RefusalReason.FULL, max(late_seconds, device_seconds))
-        if late_seconds <= 0:
+        if late_seconds <= 0 or (not waiting and self._has_aged(now, device_seconds)):
             return None
-        if before or device_seconds or first_turn_seconds:
+        if device_seconds or first_turn_seconds:
             return Refusal(RefusalReason.DEADLINE, late_seconds)
-        if self._is_worth_a_try(count, deadline - now, now):
+        if before + count == 1 or self._typical_seconds(before + count) <= deadline - now:
             return None
+        if before:
+            return Refusal(RefusalReason.DEADLINE, late_seconds)
         # Too many for their time even now: to come back later would not help.
         return Refusal(RefusalReason.EXPIRED, 0.0)
 
-    def _is_worth_a_try(self, count: int, seconds: float, now: float) -> bool:
-        """Whether ``count`` requests alone with the device may be done in so many seconds.
+    def _has_aged(self, now: float, device_seconds: float) -> bool:
+        """Whether what is known of this model is as old as its target is long, and the device will be free
+        before as much time again: it may hang."""
+        target = self.policy.latency_target_seconds
+        return now - self.closed_at >= target > device_seconds
 
-        One is always tried: nothing is lost. Several are where they typically are in time; and where nothing
-        has run for a while, or a model that is asked for several at a time alone would never learn that the
-        device has become faster.
-        """
-        if count == 1 or now - self.closed_at >= _FRESH_SECONDS:
-            return True
-        batches, rest = divmod(count, self.policy.max_batch_size)
-        full = batches * self.latency.typical(self.policy.max_batch_size)
-        return full + (self.latency.typical(rest) if rest else 0.0) <= seconds
+    def _typical_seconds(self, requests: int) -> float:
+        """Of so many requests alone with the device."""
+        full_batches, rest = divmod(requests, self.policy.max_batch_size)
+        seconds = full_batches * self.latency.typical(self.policy.max_batch_size)
+        return seconds + (self.latency.typical(rest) if rest else 0.0)
 
     def close_batch(self, now: float, most_seconds: float = inf) -> ClosedBatch[AnyTicket]:
         """Take the next batch out of the line; empty if all who waited had expired.

@@ -90,6 +90,8 @@ class DeviceSchedule(Generic[AnyTicket]):
         running, self.running = self.running, None
         if free_at > running.started:
             running = replace(running, started=free_at)
+        if not running.lane.line:
+            running.lane.last_size = 1  # nothing is filling: what comes next is not part of such a batch
         if learn:
             running.lane.latency.observe(running.size, now - running.started)
         return running

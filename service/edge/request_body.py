@@ -43,14 +43,14 @@ class Intake:
         """
         self._check_headers(scope["headers"])
         received = bytearray()
+        size = 0
         try:
-            await self._receive(receive, received)
-        except BaseException:
-            self._held -= len(received)
-            raise
-        size, body = len(received), bytes(received)
-        received.clear()  # one copy is held, as it is counted
-        try:
+            try:
+                await self._receive(receive, received)
+            finally:
+                size = len(received)
+            body = bytes(received)
+            received.clear()  # one copy is held, as it is counted
             yield body
         finally:
             self._held -= size

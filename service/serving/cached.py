@@ -19,6 +19,7 @@ from batching.waiting import Ticket
 from models.images import Pixels
 from models.predictor import Prediction, Predictor
 from service.budget import Budget
+from service.errors import Overloaded
 from service.metrics import Metrics
 from service.serving.cache import AnswerCache, Fault, Flight
 from service.serving.decoding import Decoder
@@ -173,7 +174,7 @@ def _key(kind: bytes, data: bytes) -> bytes:
 
 
 def _fault(error: Exception) -> Fault:
-    if isinstance(error, DeadlineExceeded | QueueFull):
+    if isinstance(error, DeadlineExceeded | QueueFull | Overloaded):
         return Fault.LEADER
     return Fault.BATCH if isinstance(error, BatchFailed) else Fault.EVERYBODY
 

@@ -85,7 +85,10 @@ class Decoder:
         self._in_progress -= 1
         if cancelled:
             return
-        if self._turn_began is not None:
+        if self._turn_began is None:
+            # No line to measure: what is believed fades, or one slow spell would refuse every line for good.
+            self._turn_seconds *= 1 - FORGETTING
+        else:
             seconds = now - self._turn_began
             weight = FORGETTING if self._turn_seconds else 1.0
             self._turn_seconds += (seconds - self._turn_seconds) * weight

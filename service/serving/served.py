@@ -122,8 +122,8 @@ class ServedModel:
                 f"{manifest.name}/{manifest.version}: fails as it warms up: {reason}"
             ) from error
 
-    def admit(self, budget: Budget, images: int = 1) -> None:
-        """Refuse now, before any work, what the lines could not answer in time.
+    def admit(self, budget: Budget) -> None:
+        """Refuse now, before its body is here, what the lines could not answer in time.
 
         Raises what `submit` would, and Overloaded. That an image will wait for a thread is guessed from the
         one before. What a batch is expected to take is left only for who finds a line: it must keep nobody
@@ -132,11 +132,15 @@ class ServedModel:
         if self._decodes_in_threads:
             in_time_for_a_batch = self.deadline(budget) - self.batcher.latency.typical(1)
             self._decoder.admit(self.predictor.manifest.name, in_time_for_a_batch)
+        self.admit_to_line(budget)
+
+    def admit_to_line(self, budget: Budget, images: int = 1) -> None:
+        """The same of the batcher alone, once the images are here: those that need a thread ask for it."""
         self.batcher.admit(images, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds)
 
     async def classify(self, data: bytes, budget: Budget) -> Classified:
         """One encoded image. Raises ImageError before the line, and what `Batcher.submit` raises."""
-        self.admit(budget)
+        self.admit_to_line(budget)
         return await self._submit(await self.decode(data, budget), budget)
 
     async def classify_all(self, images: Sequence[bytes], budget: Budget) -> list[Classified | Exception]:
@@ -146,7 +150,7 @@ class ServedModel:
         is raised for all of them, and ends the work on the others: a caller should not find it inside a
         success.
         """
-        self.admit(budget, len(images))
+        self.admit_to_line(budget, len(images))
         return await all_or_none(self._answer_or_its_error(image, budget) for image in images)
 
     async def _answer_or_its_error(self, data: bytes, budget: Budget) -> Classified | Exception:

@@ -153,10 +153,10 @@ def _response(content: bytes, header_length: int | None, headers: dict[str, str]
 async def _decoded_all(model: ServedModel, asked: InferRequest, budget: Budget) -> Iterable[Decoded]:
     """Each image or tensor, in order."""
     if asked.pixels is not None:
-        model.admit(budget, len(asked.pixels))
+        model.admit_to_line(budget, len(asked.pixels))
         return [Decoded(pixels, 0.0, pixels.shape[1], pixels.shape[0]) for pixels in asked.pixels]
     images = asked.images or []
-    model.admit(budget, len(images))
+    model.admit_to_line(budget, len(images))
     return await all_or_none(_decoded(model, index, data, budget) for index, data in enumerate(images))
 
 

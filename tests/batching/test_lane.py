@@ -59,9 +59,12 @@ def test_several_are_not_measured_by_the_large_batch_before_them() -> None:
     assert refusal(count=9, of=one) is None
 
 
-def test_too_many_are_tried_where_what_is_known_of_the_device_has_aged() -> None:
-    assert refusal(count=64, now=0.9) == Refusal(RefusalReason.EXPIRED, 0.0)
-    assert refusal(count=64, now=1.0) is None
+def test_what_comes_first_after_a_targets_time_is_tried_whatever_is_known() -> None:
+    assert refusal(count=64, now=0.09) == Refusal(RefusalReason.EXPIRED, 0.0)
+    assert refusal(count=64, now=0.1) is None
+    assert refusal(count=1, device_seconds=0.095, now=0.09) is not None
+    assert refusal(count=1, device_seconds=0.095, now=0.1) is None
+    assert refusal(count=1, device_seconds=5.0, now=0.1) is not None  # it may hang
 
 
 def test_one_with_nothing_ahead_of_it_is_taken_whatever_the_prediction() -> None:

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from batching.latency import LatencyModel
 from batching.policy import BatchPolicy, CloseReason, RefusalReason
 from batching.waiting import Ticket
-from tests.batching.world import Model, World, affine
+from tests.batching.world import Model, World, affine, learnt
 
 INF = float("inf")
 
@@ -82,7 +82,29 @@ class TestAdmission:
         quick, slow = model(target=0.05), model(target=0.04, fixed=0.1)
         world = World(quick, slow)
         world.arrive(slow)
+        quick.lane.closed_at = world.now
         assert world.arrive(quick) is None
+
+    def test_a_model_that_was_slow_once_is_served_again_beside_a_busy_one(self) -> None:
+        busy, other = model(target=1.0), model(target=0.2, fixed=0.010, each=0.040)
+        other.lane.latency = learnt(affine(0.040, 0.160))  # as it was while the machine was slow
+        rng = Random(1)
+        arrivals = [(rng.uniform(0, 120), busy, INF) for _ in range(120 * 300)]
+        arrivals += [(rng.uniform(0, 120), other, INF) for _ in range(120 * 5)]
+        World(busy, other).play(sorted(arrivals, key=lambda arrival: arrival[0]))
+        late = [ticket for ticket, _ in other.served if ticket.offered > 60]
+        assert len(late) > 60 * 5 / 2
+
+    def test_a_large_batch_is_not_expected_again_once_nobody_waits(self) -> None:
+        one = model(target=1.0)
+        world = World(one)
+        for _ in range(32):
+            world.arrive(one)
+        world.dispatch()
+        world.advance(1.0)
+        assert world.arrive(one, timeout_seconds=0.08)
+        world.dispatch()
+        assert world.arrive(one, timeout_seconds=0.08)
 
     def test_it_does_not_if_its_turn_comes_after(self) -> None:
         quick, slow = model(target=0.05), model(target=5.0, fixed=0.1)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from service.asgi import Message, Receive, Scope
+from service.edge import request_body
 from service.edge.request_body import Intake
 from service.errors import (
     BodyTooLarge,
@@ -81,6 +82,20 @@ async def test_a_refused_body_leaves_nothing_held(
     intake = Intake(100, 1000, 60)
     with pytest.raises(error):
         async with intake.body(scope, receive):
+            pass
+    assert intake.bytes_held == 0
+
+
+async def test_a_body_that_no_memory_is_left_to_copy_leaves_nothing_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_memory(_: bytearray) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(request_body, "bytes", no_memory, raising=False)
+    intake = Intake(100, 1000, 60)
+    with pytest.raises(MemoryError):
+        async with intake.body(request(), arriving(b"image")):
             pass
     assert intake.bytes_held == 0
 

@@ -87,6 +87,23 @@ async def test_a_follower_gives_up_in_its_own_time_and_the_work_goes_on(cached: 
     assert len(work.budgets) == 1
 
 
+async def test_a_follower_with_time_left_is_not_refused_with_a_leader_who_has_none(
+    cached: CachedModel,
+) -> None:
+    class Refused(Work):
+        async def __call__(self, budget: Budget) -> Classified:
+            if budget.timeout_seconds is None:
+                return ANSWER
+            return await super().__call__(budget)
+
+    work = Refused()
+    leader, follower = await begun(cached, work, budget(0.5), budget())
+    work.outcome.set_exception(Overloaded("too many images are being decoded"))
+    with pytest.raises(Overloaded):
+        await leader
+    assert (await follower).cache == "coalesced"
+
+
 async def test_what_is_kept_is_the_answer_alone_and_cannot_be_written_to(cached: CachedModel) -> None:
     work = Work()
     tasks = await begun(cached, work, budget(), budget())

@@ -143,13 +143,29 @@ async def test_who_could_not_be_ready_in_time_is_refused_before_the_line(
     assert decoder.wait_seconds() == 0
 
 
+async def test_what_a_slow_spell_taught_fades_while_there_is_no_line(
+    slow: SlowToDecode, image: Encoded, decoder: Decoder
+) -> None:
+    decoder._turn_seconds = 10.0
+    slow.released.set()
+    loop = asyncio.get_running_loop()
+    for _ in range(60):  # each alone: nobody may stand in a line that is believed to move so slowly
+        await decoder.decode(slow, image, FOREVER)
+    slow.released.clear()
+    first = asyncio.ensure_future(decoder.decode(slow, image, FOREVER))
+    await asyncio.sleep(0)
+    decoder.admit("cifar10", loop.time() + 5)
+    slow.released.set()
+    await first
+
+
 @pytest.mark.parametrize("path", ["/v1/models/cifar10/predict", "/predict"])
 def test_a_caller_behind_slow_images_gets_its_504(
     slow: SlowToDecode, make_image: ImageMaker, path: str
 ) -> None:
     body, headers = multipart(("file", make_image(0, (SIDE, SIDE))))
     with serve([slow], threads=1) as live:
-        response = live.request("POST", path, body, {**headers, "X-Timeout-Ms": "50"})
+        response = live.request("POST", path, body, {**headers, "X-Timeout-Ms": "500"})
         assert response.status == 504
         assert live.metric("rotulo_abandoned_total", model="cifar10", stage="expired_running") == 1
         slow.released.set()
