@@ -34,7 +34,8 @@ class LatencyModel:
     as ``seconds = a + b * shape(n)`` by least squares with exponential forgetting, a and b never negative.
     While all batches have one size, a ridge on ``a`` keeps the line proportional to the shape, so that a
     machine which is twice as slow is expected to be so at every size. Outliers are clipped: a pause moves
-    the fit by a few percent, a lasting change is followed within 50 to 150 batches, the p99 some dozens later.
+    the fit by a few percent, a lasting change is followed within 50 to 150 batches,
+    the p99 later still.
 
     The p99 adds the excess over the fit that recent batches of about this size (same power of two) showed.
     Of fewer than a hundred, the worst is ignored: a single pause must not make the line refuse everybody.
