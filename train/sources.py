@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import Literal
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from models.errors import UndecodableImage
+from models.errors import UndecodableImage, UnsupportedImage
 from train.errors import DataError
 
 Side = Literal["train", "val", "test"]
@@ -27,6 +28,7 @@ Side = Literal["train", "val", "test"]
 _SIDES: dict[str, Side] = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
 }  # fmt: skip
+MAX_FILE_BYTES = 100_000_000  # 25 megapixels of RGB are 75 MB before any compression
 _IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 _CIFAR_FOLDER = "cifar-10-batches-py"
 
@@ -79,7 +81,7 @@ def _folder(root: Path) -> Source:
         folders += [(here / name).as_posix() for name in subdirectories]
     stats = {path: _stat(root / path) for path in files}
     fingerprint = _digest(f"{p} {stats[p].st_size} {stats[p].st_mtime_ns}" for p in sorted(files))
-    return _by_class(root.name, files, folders, lambda path: (root / path).read_bytes(), fingerprint)
+    return _by_class(root.name, files, folders, lambda path: _read(root / path), fingerprint)
 
 
 def _enter(folder: Path, root: Path, entered: set[Path]) -> bool:
@@ -101,6 +103,20 @@ def _stat(file: Path) -> os.stat_result:
     return file.stat() if file.exists() else file.lstat()
 
 
+def _read(file: Path) -> bytes:
+    """Raises UnsupportedImage for what may have no end, such as a pipe, and for what is no image by its size."""
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise UnsupportedImage("not a file")
+    _check_size(status.st_size)
+    return file.read_bytes()
+
+
+def _check_size(size_bytes: int) -> None:
+    if size_bytes > MAX_FILE_BYTES:
+        raise UnsupportedImage(f"larger than {MAX_FILE_BYTES:,} bytes")
+
+
 def _zip(path: Path) -> Source:
     try:
         archive = zipfile.ZipFile(path)
@@ -115,6 +131,7 @@ def _zip(path: Path) -> Source:
 
 
 def _unzip(archive: zipfile.ZipFile, member: str) -> bytes:
+    _check_size(archive.getinfo(member).file_size)
     try:
         return archive.read(member)
     except Exception as error:  # zipfile and each of its decompressors raise their own
