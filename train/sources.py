@@ -77,7 +77,7 @@ def _folder(root: Path) -> Source:
     for directory, subdirectories, names in os.walk(root, followlinks=True, onerror=_raise):
         subdirectories[:] = [name for name in subdirectories if _enter(Path(directory, name), root, entered)]
         here = Path(directory).relative_to(root)
-        files += [(here / name).as_posix() for name in names]
+        files += [(here / name).as_posix() for name in names if not _hidden(name)]
         folders += [(here / name).as_posix() for name in subdirectories]
     stats = {path: _stat(root / path) for path in files}
     fingerprint = _digest(f"{p} {stats[p].st_size} {stats[p].st_mtime_ns}" for p in sorted(files))
@@ -85,12 +85,19 @@ def _folder(root: Path) -> Source:
 
 
 def _enter(folder: Path, root: Path, entered: set[Path]) -> bool:
-    """Not through links to what is read anyway, under its own name or from another link: so none can loop."""
+    """Not what is hidden, nor through links to what is read anyway, under its own name or from another link:
+    so none can loop.
+    """
     real = folder.resolve()
-    if folder.is_symlink() and (real.is_relative_to(root.resolve()) or real in entered):
+    read_anyway = real in entered or _is_seen(real, root.resolve())
+    if _hidden(folder.name) or (folder.is_symlink() and read_anyway):
         return False
     entered.add(real)
     return True
+
+
+def _is_seen(folder: Path, root: Path) -> bool:
+    return folder.is_relative_to(root) and not _hidden(folder.relative_to(root).as_posix())
 
 
 def _raise(error: OSError) -> None:
@@ -104,7 +111,7 @@ def _stat(file: Path) -> os.stat_result:
 
 
 def _read(file: Path) -> bytes:
-    """Raises UnsupportedImage for what may have no end, such as a pipe, and for what is no image by its size."""
+    """Raises UnsupportedImage for what may have no end, such as a pipe, or is too large for an image."""
     status = file.stat()
     if not stat.S_ISREG(status.st_mode):
         raise UnsupportedImage("not a file")

@@ -102,6 +102,16 @@ def test_what_file_managers_leave_behind_is_not_seen(folder: Path, tmp_path: Pat
     (root / ".git" / "x.png").write_bytes(b"x")
     for name in (".DS_Store", "red/.DS_Store", "red/Thumbs.db"):
         (root / name).write_bytes(b"x")
+    littered, clean = open_source(root), open_source(folder)
+    assert littered.items == clean.items
+    assert littered.fingerprint == clean.fingerprint  # so that what was decoded before is still good
+
+
+def test_a_folder_kept_in_a_hidden_one_may_be_linked_to(folder: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(folder, tmp_path / "images"))
+    (root / ".store").mkdir()
+    (root / "red").rename(root / ".store" / "red")
+    (root / "red").symlink_to(root / ".store" / "red")
     assert open_source(root).items == open_source(folder).items
 
 
