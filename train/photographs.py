@@ -160,7 +160,8 @@ def _class(word: str, names: dict[str, str]) -> str | None:
 
 
 def gather(photographs: Sequence[Photograph], folder: Path) -> None:
-    """Link (or copy) them to `folder/CLASS/`, under names that tell them apart; starts that folder anew.
+    """Link (or copy) them to `folder/CLASS/`, each file once, under names that tell them apart; starts that
+    folder anew.
 
     Raises DataError unless there are open and closed ones.
     """
@@ -173,6 +174,8 @@ def gather(photographs: Sequence[Photograph], folder: Path) -> None:
         source = photograph.path.resolve()
         mark = hashlib.sha256(str(source).encode()).hexdigest()[:8]
         target = folder / photograph.label / f"{source.stem}-{mark}{source.suffix}"
+        if target.exists():  # listed twice, or a link beside it
+            continue
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.link(source, target)

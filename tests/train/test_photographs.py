@@ -153,6 +153,15 @@ def test_photographs_are_gathered_anew_also_where_collages_stood_in_before(tmp_p
     assert sorted(path.relative_to(folder).parts[0] for path in folder.rglob("*.png")) == sorted(COLOURS)
 
 
+def test_a_photograph_that_is_listed_twice_or_linked_to_is_gathered_once(tmp_path: Path) -> None:
+    write_folder(tmp_path / "mine", {"open": "open", "closed": "closed"}, count=1)
+    (tmp_path / "mine" / "open" / "link.png").symlink_to(tmp_path / "mine" / "open" / "00.png")
+    found = list(find(tmp_path / "mine", NAMES))
+    gather([*found, *found], tmp_path / "gathered")
+    gathered = [path.parent.name for path in (tmp_path / "gathered").rglob("*.png")]
+    assert sorted(gathered) == ["closed", "open"]
+
+
 def test_measuring_changes_nothing(
     tmp_path: Path, models_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
