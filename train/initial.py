@@ -44,9 +44,8 @@ class Initial:
 
     def adapt(self, recipe: Recipe) -> Recipe:
         """The recipe at the size, network, resize and normalisation of the weights."""
-        return at_size(recipe, self.size_px).but(
-            network=self.network, resize=self.resize, normalisation=self.normalisation
-        )
+        kept = {"network": self.network, "resize": self.resize, "normalisation": self.normalisation}
+        return at_size(recipe, self.size_px, **kept)
 
 
 def load(init: str, models_dir: Path) -> Initial:

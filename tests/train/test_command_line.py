@@ -305,6 +305,7 @@ def test_a_learning_rate_is_given_to_muon_too(trained: tuple[Workbench, Path], t
         (("--seed", "-1"), "seed: Input should be greater than or equal to 0"),
         (("--batch-size", "1"), "batch_size: Input should be greater than or equal to 2"),
         (("--epochs", "0"), "epochs: Input should be greater than or equal to 1"),
+        (("bottle", "--size", "16"), "Value error, the stages halve the input to nothing"),
     ],
 )
 def test_a_number_that_no_recipe_has_is_one_line(
@@ -312,6 +313,7 @@ def test_a_number_that_no_recipe_has_is_one_line(
 ) -> None:
     assert bench.train(folder, *flags) == 1
     assert capsys.readouterr().err == f"error: {complaint}\n"
+    assert not (bench.root / "cache").exists()  # before any image is decoded
 
 
 @pytest.mark.parametrize("share", ["98", "0", "1", "most"])
