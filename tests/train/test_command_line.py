@@ -521,10 +521,10 @@ def test_a_finished_run_is_published_again_for_another_precision(
 def test_tiny_images_and_a_network_for_large_ones_end_in_a_model(
     bench: Workbench, make_folder: FolderMaker
 ) -> None:
-    short = ("--size", "16", "--batch-size", "12", "--stem", "stock", "--epochs", "3")
+    short = ("--size", "16", "--batch-size", "12", "--stem", "stock", "--epochs", "3", "--dtype", "bfloat16")
     assert bench.train(make_folder(12, size=16), "scratch", *short) == 0
     stored = artifact.load(bench.models / "colours" / "1")
-    assert stored.manifest.training["dtype"] == "float32"
+    assert stored.manifest.training["dtype"] == "bfloat16"
     assert max(abs(stored.weights[name]).max() for name in stored.weights if "conv" in name) < 10
 
 
