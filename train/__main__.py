@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from models.artifact import one_line
 from models.catalog import SHIPPED_MODELS
 from models.errors import RotuloModelError
 from models.manifest import NAME_PATTERN
@@ -43,8 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     except (TrainError, RotuloModelError, OSError) as error:
         return _fail(str(error))
     except ValidationError as error:
-        first = error.errors()[0]
-        return _fail(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
+        return _fail(one_line(error))
     except KeyboardInterrupt as stop:
         print("; ".join(["stopped", *getattr(stop, "__notes__", ())]), file=sys.stderr)
         return 128 + (stop.signum if isinstance(stop, Interrupted) else signal.SIGINT)

@@ -544,7 +544,7 @@ def test_weights_beyond_float16_are_published_in_float32(bench: Workbench, folde
 
 def test_somebodys_weights_become_a_model(bench: Workbench, tmp_path: Path) -> None:
     network = networks.resnet18(2, "stock")
-    torch.save(network.state_dict(), tmp_path / "old.pth")
+    torch.save(network.state_dict(keep_vars=True), tmp_path / "old.pth")  # of parameters, as some save it
     flags = ("--classes", "open", "closed", "--image-size", "224", "--stem", "stock", "--resize", "crop")
     weights = ("--weights", str(tmp_path / "old.pth"), "--name", "bottle")
     assert bench.run("import", *weights, *flags, *bench.where("--models-dir")) == 0
@@ -559,6 +559,7 @@ def test_somebodys_weights_become_a_model(bench: Workbench, tmp_path: Path) -> N
     [
         (("a", "b", "c"), "stock", "made for 2 classes, and --classes names 3"),
         (("a", "b"), "3x3", "not the weights of a torchvision ResNet-18 with the 3x3 stem"),
+        (("a", "a"), "stock", "error: Value error, classes must be distinct"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused_in_one_line(
@@ -572,6 +573,15 @@ def test_weights_that_do_not_fit_are_refused_in_one_line(
     error = capsys.readouterr().err
     assert complaint in error
     assert error.count("\n") == 1
+
+
+def test_a_bias_that_is_one_number_is_refused_in_one_line(
+    bench: Workbench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"fc.bias": torch.tensor(0.0)}, tmp_path / "old.pth")
+    flags = ("--classes", "a", "b", "--image-size", "32", "--stem", "stock", "--resize", "crop")
+    assert bench.run("import", "--weights", str(tmp_path / "old.pth"), "--name", "x", *flags) == 1
+    assert capsys.readouterr().err.endswith("made for 1 classes, and --classes names 2\n")
 
 
 def test_a_file_that_would_run_code_is_refused(
