@@ -68,6 +68,8 @@ def main(arguments: Sequence[str]) -> None:
             folder = Path(scratch) / "photographs"
             gather(found, folder)
             print(words("all photographs", model, _images(model, folder, given.cache)))
+        if not _saw_renders_alone(model):
+            evaluate.warn_of_flattery(model)
         return
     folder = given.output / "photographs"
     if any(photograph.path.resolve().is_relative_to(folder.resolve()) for photograph in found):
@@ -226,6 +228,11 @@ def words(what: str, model: Artifact, images: Images) -> str:
     )
 
 
+def _saw_renders_alone(model: Artifact) -> bool:
+    """The shipped one did: it cannot know a photograph."""
+    return model.directory.resolve().is_relative_to(SHIPPED_MODELS.resolve())
+
+
 def _target(model: Artifact) -> float:
     return float(model.manifest.metrics.get("target_precision", 0.98))
 
@@ -236,7 +243,7 @@ def _recipe(given: argparse.Namespace) -> Recipe:
 
 def _fine_tune(model: Artifact, folder: Path, given: argparse.Namespace, command: str) -> None:
     start = initial.load(str(model.directory), given.init_models_dir)
-    if model.directory.is_relative_to(SHIPPED_MODELS):  # which saw renders alone: it cannot know a photograph
+    if _saw_renders_alone(model):
         start = replace(start, recorded_test=None)
     recipe = start.adapt(_recipe(given))
     options = run.Options(command, folder, given.output, given.cache, "skip", given.resume, "auto", 120.0)

@@ -129,7 +129,7 @@ def test_evaluate_warns_that_a_folder_that_has_grown_is_measured_with_the_images
 ) -> None:
     measured, said = evaluated(drawn, grown, capsys)
     assert measured == ("all images", 25)
-    assert said.startswith("warning: these images do not give the split that colours/1 records")
+    assert said.startswith("warning: all these images are measured, not the test side that colours/1 records")
     assert said.count("\n") == 1
 
 
