@@ -153,7 +153,7 @@ def load_manifest(directory: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate(json.loads(_read(path)))
     except (ValueError, RecursionError) as error:
-        raise BadArtifact(f"{path}: {_one_line(error)}") from error
+        raise BadArtifact(f"{path}: {one_line(error)}") from error
     if (manifest.name, manifest.version) != (directory.parent.name, directory.name):
         raise BadArtifact(f"{path}: says {manifest.name}/{manifest.version}, not what its directory says")
     return manifest
@@ -197,7 +197,8 @@ def _read(path: Path) -> bytes:
         raise BadArtifact(f"{path}: {getattr(error, 'strerror', None) or 'cannot be read'}") from error
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """What is wrong, and of a ValidationError the first thing, with where it is if it is in one place."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])

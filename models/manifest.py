@@ -46,6 +46,12 @@ class Sequential(_Frozen):
 Network = ResNet18 | Sequential
 
 
+def check_large_enough(network: Network, size_px: int) -> None:
+    """Raises ValueError where the network makes nothing of an input of this size."""
+    if isinstance(network, Sequential) and size_px >> len(network.stages) < 1:
+        raise ValueError("the stages halve the input to nothing")
+
+
 class Normalisation(_Frozen):
     """Per-channel mean and standard deviation of RGB pixels scaled to 0..1."""
 
@@ -125,8 +131,7 @@ class ModelSpec(_Frozen):
 
     @model_validator(mode="after")
     def _large_enough(self) -> ModelSpec:
-        if isinstance(self.network, Sequential) and self.preprocessing.size >> len(self.network.stages) < 1:
-            raise ValueError("the stages halve the input to nothing")
+        check_large_enough(self.network, self.preprocessing.size)
         return self
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from models.artifact import one_line
 from models.catalog import SHIPPED_MODELS
 from models.errors import RotuloModelError
 from models.manifest import NAME_PATTERN
@@ -43,8 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     except (TrainError, RotuloModelError, OSError) as error:
         return _fail(str(error))
     except ValidationError as error:
-        first = error.errors()[0]
-        return _fail(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
+        return _fail(one_line(error))
     except KeyboardInterrupt as stop:
         print("; ".join(["stopped", *getattr(stop, "__notes__", ())]), file=sys.stderr)
         return 128 + (stop.signum if isinstance(stop, Interrupted) else signal.SIGINT)
@@ -86,7 +86,6 @@ def _recipe(given: argparse.Namespace, start: initial.Initial | None) -> Recipe:
     if start and any(phase.blocks == 1 for phase in recipe.phases):
         raise RunError(f"the recipe {recipe.name} grows a network of its own: it takes no --init")
     recipe = start.adapt(recipe) if start else recipe
-    recipe = at_size(recipe, given.size) if given.size is not None else recipe
     recipe = at_lr(recipe, given.lr) if given.lr is not None else recipe
     changes = {
         "epochs": given.epochs,
@@ -98,7 +97,8 @@ def _recipe(given: argparse.Namespace, start: initial.Initial | None) -> Recipe:
         "early_stop_epochs": given.early_stop,
         "flip": given.flip,
     }
-    return recipe.but(**{key: value for key, value in changes.items() if value is not None})
+    recipe = recipe.but(**{key: value for key, value in changes.items() if value is not None})
+    return at_size(recipe, given.size) if given.size is not None else recipe
 
 
 def _train_parser() -> argparse.ArgumentParser:

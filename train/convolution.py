@@ -34,6 +34,10 @@ class Conv3x3(nn.Conv2d):
     With AMX's tiles, oneDNN reaches a quarter of its speed where a map is 4x4 or smaller, and least for the
     gradient of a kernel; a product with the maps' patches side by side (im2col: Chellapilla et al. 2006)
     reaches most of it. On larger maps the patches cost more than they save.
+
+    It is also right where oneDNN is not: where a kernel strides over a map of one pixel, its bfloat16 (seen
+    in torch 2.14) leaves the gradient of taps that see only padding as the memory was (`train/LOG.md`,
+    entry 9).
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -57,17 +57,23 @@ def main(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     model = find_artifact(given.model, given.models_dir)
     figures = evaluate(model, given.data, given.cache, given.all_are, given.mistakes)
-    if figures["measured"] == ALL and splits.recorded_test(model.manifest.training):
-        print(
-            f"warning: these images do not give the split that {figures['model']} records: all are measured, "
-            "and if it was trained on some of them, the figures flatter it",
-            file=sys.stderr,
-        )
+    if figures["measured"] == ALL:
+        warn_of_flattery(model)
     if given.json:
         print(json.dumps(figures))
         return
     for name, value in figures.items():
         print(f"{name:20} {value:.4f}" if isinstance(value, float) else f"{name:20} {value}")
+
+
+def warn_of_flattery(model: Artifact) -> None:
+    """Where a model that records a split was measured on all images: say so, on standard error."""
+    if splits.recorded_test(model.manifest.training):
+        print(
+            f"warning: all these images are measured, not the test side that {model.manifest.name}/"
+            f"{model.manifest.version} records: if it was trained on some of them, the figures flatter it",
+            file=sys.stderr,
+        )
 
 
 def find_artifact(model: str, models_dir: Path) -> Artifact:

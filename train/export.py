@@ -76,7 +76,7 @@ def export(model: Artifact, precision: ExportPrecision, source: Path, cache: Pat
 
 
 def _sample(model: Artifact, validation: Images) -> bytes:
-    return golden.choose(evaluate.answer(model, validation), model.manifest.calibration)
+    return golden.choose(evaluate.answer(model, validation), golden.predictor_of(model))
 
 
 def _check_possible(precision: ExportPrecision) -> None:

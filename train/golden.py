@@ -22,9 +22,13 @@ from models.engines.torch_engine import TorchEngine
 from models.images import Pixels
 from models.manifest import Calibration, Export, Golden, Probabilities
 from models.predictor import Predictor, softmax
+from train import metrics
+from train.data import Labels
 from train.evaluate import Answers, find_artifact
 from train.flags import add_model
-from train.metrics import confidence_and_correct
+from train.splits import Indices
+
+ASKED_AGAIN = 63  # odd, so that the median of these is the median of all where no picture changes
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -37,19 +41,17 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--image", type=Path, required=True, help="JPEG, PNG or WebP")
     given = parser.parse_args(arguments)
     model = find_artifact(given.model, given.models_dir)
-    add(model.directory, given.image.read_bytes())
+    add(model.directory, png(images.prepare(given.image.read_bytes(), model.manifest.preprocessing)))
     print(model.directory)
 
 
-def add(directory: Path, image: bytes) -> None:
-    """Put an encoded image beside the weights as a PNG at the network's size, with what the stored weights
-    and each export answer to it here; raises ImageError.
+def add(directory: Path, sample: bytes) -> None:
+    """Put a PNG beside the weights, with what the stored weights and each export answer to it here.
 
     An export that this processor has no instructions for stays without an answer: it is not checked.
     """
     model = artifact.load(directory)
-    sample = png(images.prepare(image, model.manifest.preprocessing))
-    stored = golden.answer(Predictor(model.manifest, TorchEngine(model, threads=_threads())), sample)
+    stored = golden.answer(predictor_of(model), sample)
     exports = tuple(
         export.model_copy(update={"golden": _answer_of(model, export, sample)})
         for export in model.manifest.exports
@@ -65,13 +67,31 @@ def sample_of(model: Artifact) -> bytes | None:
     return artifact.read_checked(model.directory / own.file, own.sha256) if own else None
 
 
-def choose(answers: Answers, calibration: Calibration) -> bytes:
-    """Of the images answered right, the one of median confidence: neither a tie nor beyond doubt."""
-    probabilities = softmax(answers.logits, calibration.temperature)
-    confidences, correct = confidence_and_correct(probabilities, answers.images.labels)
+def predictor_of(model: Artifact, calibration: Calibration | None = None) -> Predictor:
+    """The stored weights in fp32, with the model's own calibration or another."""
+    return Predictor(model.manifest, TorchEngine(model, threads=_threads()), calibration)
+
+
+def choose(answers: Answers, predictor: Predictor) -> bytes:
+    """Of the images answered right, as a PNG, the one of median confidence: neither a tie nor beyond doubt.
+
+    A load prepares what is prepared already, so that a crop is cropped again: those about the median are
+    asked once more, as a load will ask, and the choice is among these answers.
+    """
+    pixels, labels = answers.images.pixels, answers.images.labels
+    about = _by_confidence(softmax(answers.logits, predictor.calibration.temperature), labels)
+    about = about[max(len(about) // 2 - ASKED_AGAIN // 2, 0) :][:ASKED_AGAIN]
+    samples = [png(pixels[i]) for i in about]
+    again = np.array([golden.answer(predictor, sample) for sample in samples], np.float32)
+    chosen = _by_confidence(again, labels[about])
+    return samples[chosen[len(chosen) // 2]]
+
+
+def _by_confidence(probabilities: metrics.Probabilities, labels: Labels) -> Indices:
+    """The images answered right, or all where none is, the least sure first."""
+    confidences, correct = metrics.confidence_and_correct(probabilities, labels)
     candidates = np.flatnonzero(correct) if correct.any() else np.arange(len(correct))
-    by_confidence = candidates[np.argsort(confidences[candidates], kind="stable")]
-    return png(answers.images.pixels[by_confidence[len(by_confidence) // 2]])
+    return candidates[np.argsort(confidences[candidates], kind="stable")]
 
 
 def png(pixels: Pixels) -> bytes:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from models import artifact
 from models.images import Preprocessing
 from models.manifest import ModelSpec, Normalisation, ResNet18
@@ -56,7 +58,7 @@ def import_weights(
     Kept in float32, so that the imported network answers as it did.
     """
     state = read_state_dict(weights)
-    if (found := len(state.get("fc.bias", ()))) != len(classes):
+    if (found := state.get("fc.bias", torch.empty(0)).numel()) != len(classes):
         raise RunError(f"{weights}: made for {found} classes, and --classes names {len(classes)}")
     check_fits(state, len(classes), stem)
     spec = ModelSpec(

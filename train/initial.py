@@ -44,9 +44,8 @@ class Initial:
 
     def adapt(self, recipe: Recipe) -> Recipe:
         """The recipe at the size, network, resize and normalisation of the weights."""
-        return at_size(recipe, self.size_px).but(
-            network=self.network, resize=self.resize, normalisation=self.normalisation
-        )
+        kept = {"network": self.network, "resize": self.resize, "normalisation": self.normalisation}
+        return at_size(recipe, self.size_px, **kept)
 
 
 def load(init: str, models_dir: Path) -> Initial:
@@ -70,7 +69,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise RunError(f"{path}: not a file of weights that can be read safely") from error
     if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
         raise RunError(f"{path}: not a state dict of tensors (save model.state_dict(), not the model)")
-    return {name.removeprefix("module."): value for name, value in weights.items()}
+    return {name.removeprefix("module."): value.detach() for name, value in weights.items()}
 
 
 def per_channel(values: Iterable[float]) -> tuple[float, float, float]:

@@ -68,6 +68,8 @@ def main(arguments: Sequence[str]) -> None:
             folder = Path(scratch) / "photographs"
             gather(found, folder)
             print(words("all photographs", model, _images(model, folder, given.cache)))
+        if not _saw_renders_alone(model):
+            evaluate.warn_of_flattery(model)
         return
     folder = given.output / "photographs"
     if any(photograph.path.resolve().is_relative_to(folder.resolve()) for photograph in found):
@@ -160,7 +162,8 @@ def _class(word: str, names: dict[str, str]) -> str | None:
 
 
 def gather(photographs: Sequence[Photograph], folder: Path) -> None:
-    """Link (or copy) them to `folder/CLASS/`, under names that tell them apart; starts that folder anew.
+    """Link (or copy) them to `folder/CLASS/`, each file once, under names that tell them apart; starts that
+    folder anew.
 
     Raises DataError unless there are open and closed ones.
     """
@@ -173,6 +176,8 @@ def gather(photographs: Sequence[Photograph], folder: Path) -> None:
         source = photograph.path.resolve()
         mark = hashlib.sha256(str(source).encode()).hexdigest()[:8]
         target = folder / photograph.label / f"{source.stem}-{mark}{source.suffix}"
+        if target.exists():  # listed twice, or a link beside it
+            continue
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.link(source, target)
@@ -223,6 +228,11 @@ def words(what: str, model: Artifact, images: Images) -> str:
     )
 
 
+def _saw_renders_alone(model: Artifact) -> bool:
+    """The shipped one did: it cannot know a photograph."""
+    return model.directory.resolve().is_relative_to(SHIPPED_MODELS.resolve())
+
+
 def _target(model: Artifact) -> float:
     return float(model.manifest.metrics.get("target_precision", 0.98))
 
@@ -233,7 +243,7 @@ def _recipe(given: argparse.Namespace) -> Recipe:
 
 def _fine_tune(model: Artifact, folder: Path, given: argparse.Namespace, command: str) -> None:
     start = initial.load(str(model.directory), given.init_models_dir)
-    if model.directory.is_relative_to(SHIPPED_MODELS):  # which saw renders alone: it cannot know a photograph
+    if _saw_renders_alone(model):
         start = replace(start, recorded_test=None)
     recipe = start.adapt(_recipe(given))
     options = run.Options(command, folder, given.output, given.cache, "skip", given.resume, "auto", 120.0)

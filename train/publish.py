@@ -54,7 +54,8 @@ def publish(
     spec = spec.model_copy(update={"calibration": calibration, "metrics": metrics})
     page = report.page(report.Story(spec, state.history, test))
     (setting.directory / REPORT).write_text(page, encoding="utf-8")
-    return _save(wanted.models_dir, spec, weights, golden.choose(validation, calibration))
+    sample = golden.choose(validation, golden.predictor_of(stored, calibration))
+    return _save(wanted.models_dir, spec, weights, sample)
 
 
 def to_numpy(weights: dict[str, torch.Tensor]) -> Weights:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from models.manifest import Network, Normalisation, ResNet18, Sequential
+from models.manifest import Network, Normalisation, ResNet18, Sequential, check_large_enough
 
 
 class _Frozen(BaseModel):
@@ -87,6 +87,11 @@ class Recipe(_Frozen):
         if value and info.data.get("optimiser") == "muon":
             raise ValueError("Muon keeps every kernel at its norm, so nothing would decay")
         return value
+
+    @model_validator(mode="after")
+    def _large_enough(self) -> Recipe:
+        check_large_enough(self.network, min(self.size_px, *(phase.crop_px for phase in self.phases)))
+        return self
 
     def but(self, **changes: Any) -> Recipe:
         """The recipe with these changes; raises ValidationError for a name or value that no recipe has."""
@@ -240,11 +245,11 @@ def at_lr(recipe: Recipe, peak_lr: float) -> Recipe:
     return recipe.but(peak_lr=peak_lr, muon_lr=recipe.muon_lr * factor)
 
 
-def at_size(recipe: Recipe, size_px: int) -> Recipe:
-    """The recipe for another input size, with every length in pixels scaled alike."""
+def at_size(recipe: Recipe, size_px: int, **changes: Any) -> Recipe:
+    """The recipe for another input size, with every length in pixels scaled alike, and with these changes."""
     scale = size_px / recipe.size_px
     phases = tuple(
         phase.model_copy(update={"crop_px": round(phase.crop_px * scale)}) for phase in recipe.phases
     )
     lengths = {"pad_px": round(recipe.pad_px * scale), "cutout_px": round(recipe.cutout_px * scale)}
-    return recipe.but(size_px=size_px, phases=phases, **lengths)
+    return recipe.but(size_px=size_px, phases=phases, **lengths, **changes)

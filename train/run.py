@@ -78,7 +78,7 @@ def train(
         normalisation,
         options.directory,
         world,
-        dtype.choose(options.dtype, recipe, world),
+        dtype.choose(options.dtype, world),
         options.save_every_s,
     )
     with ExitStack() as held:

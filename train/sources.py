@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import Literal
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from models.errors import UndecodableImage
+from models.errors import UndecodableImage, UnsupportedImage
 from train.errors import DataError
 
 Side = Literal["train", "val", "test"]
@@ -27,6 +28,7 @@ Side = Literal["train", "val", "test"]
 _SIDES: dict[str, Side] = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
 }  # fmt: skip
+MAX_FILE_BYTES = 100_000_000  # 25 megapixels of RGB are 75 MB before any compression
 _IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 _CIFAR_FOLDER = "cifar-10-batches-py"
 
@@ -75,20 +77,27 @@ def _folder(root: Path) -> Source:
     for directory, subdirectories, names in os.walk(root, followlinks=True, onerror=_raise):
         subdirectories[:] = [name for name in subdirectories if _enter(Path(directory, name), root, entered)]
         here = Path(directory).relative_to(root)
-        files += [(here / name).as_posix() for name in names]
+        files += [(here / name).as_posix() for name in names if not _hidden(name)]
         folders += [(here / name).as_posix() for name in subdirectories]
     stats = {path: _stat(root / path) for path in files}
     fingerprint = _digest(f"{p} {stats[p].st_size} {stats[p].st_mtime_ns}" for p in sorted(files))
-    return _by_class(root.name, files, folders, lambda path: (root / path).read_bytes(), fingerprint)
+    return _by_class(root.name, files, folders, lambda path: _read(root / path), fingerprint)
 
 
 def _enter(folder: Path, root: Path, entered: set[Path]) -> bool:
-    """Not through links to what is read anyway, under its own name or from another link: so none can loop."""
+    """Not what is hidden, nor through links to what is read anyway, under its own name or from another link:
+    so none can loop.
+    """
     real = folder.resolve()
-    if folder.is_symlink() and (real.is_relative_to(root.resolve()) or real in entered):
+    read_anyway = real in entered or _is_seen(real, root.resolve())
+    if _hidden(folder.name) or (folder.is_symlink() and read_anyway):
         return False
     entered.add(real)
     return True
+
+
+def _is_seen(folder: Path, root: Path) -> bool:
+    return folder.is_relative_to(root) and not _hidden(folder.relative_to(root).as_posix())
 
 
 def _raise(error: OSError) -> None:
@@ -99,6 +108,20 @@ def _raise(error: OSError) -> None:
 def _stat(file: Path) -> os.stat_result:
     """Of what a link leads to, unless that is nothing."""
     return file.stat() if file.exists() else file.lstat()
+
+
+def _read(file: Path) -> bytes:
+    """Raises UnsupportedImage for what may have no end, such as a pipe, or is too large for an image."""
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise UnsupportedImage("not a file")
+    _check_size(status.st_size)
+    return file.read_bytes()
+
+
+def _check_size(size_bytes: int) -> None:
+    if size_bytes > MAX_FILE_BYTES:
+        raise UnsupportedImage(f"larger than {MAX_FILE_BYTES:,} bytes")
 
 
 def _zip(path: Path) -> Source:
@@ -115,6 +138,7 @@ def _zip(path: Path) -> Source:
 
 
 def _unzip(archive: zipfile.ZipFile, member: str) -> bytes:
+    _check_size(archive.getinfo(member).file_size)
     try:
         return archive.read(member)
     except Exception as error:  # zipfile and each of its decompressors raise their own

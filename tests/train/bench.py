@@ -103,7 +103,7 @@ def prepare(recipe: Recipe) -> tuple[loop.Setting, State]:
         NORMALISATION,
         Path(),
         world,
-        dtype.choose("auto", recipe, world),
+        dtype.choose("auto", world),
         save_every_s=60,
     )
     body = network.from_scratch(recipe, 10, torch.randn(64, 3, recipe.size_px, recipe.size_px))

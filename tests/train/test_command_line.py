@@ -129,7 +129,7 @@ def test_evaluate_warns_that_a_folder_that_has_grown_is_measured_with_the_images
 ) -> None:
     measured, said = evaluated(drawn, grown, capsys)
     assert measured == ("all images", 25)
-    assert said.startswith("warning: these images do not give the split that colours/1 records")
+    assert said.startswith("warning: all these images are measured, not the test side that colours/1 records")
     assert said.count("\n") == 1
 
 
@@ -305,6 +305,7 @@ def test_a_learning_rate_is_given_to_muon_too(trained: tuple[Workbench, Path], t
         (("--seed", "-1"), "seed: Input should be greater than or equal to 0"),
         (("--batch-size", "1"), "batch_size: Input should be greater than or equal to 2"),
         (("--epochs", "0"), "epochs: Input should be greater than or equal to 1"),
+        (("bottle", "--size", "16"), "Value error, the stages halve the input to nothing"),
     ],
 )
 def test_a_number_that_no_recipe_has_is_one_line(
@@ -312,6 +313,7 @@ def test_a_number_that_no_recipe_has_is_one_line(
 ) -> None:
     assert bench.train(folder, *flags) == 1
     assert capsys.readouterr().err == f"error: {complaint}\n"
+    assert not (bench.root / "cache").exists()  # before any image is decoded
 
 
 @pytest.mark.parametrize("share", ["98", "0", "1", "most"])
@@ -519,10 +521,10 @@ def test_a_finished_run_is_published_again_for_another_precision(
 def test_tiny_images_and_a_network_for_large_ones_end_in_a_model(
     bench: Workbench, make_folder: FolderMaker
 ) -> None:
-    short = ("--size", "16", "--batch-size", "12", "--stem", "stock", "--epochs", "3")
+    short = ("--size", "16", "--batch-size", "12", "--stem", "stock", "--epochs", "3", "--dtype", "bfloat16")
     assert bench.train(make_folder(12, size=16), "scratch", *short) == 0
     stored = artifact.load(bench.models / "colours" / "1")
-    assert stored.manifest.training["dtype"] == "float32"
+    assert stored.manifest.training["dtype"] == "bfloat16"
     assert max(abs(stored.weights[name]).max() for name in stored.weights if "conv" in name) < 10
 
 
@@ -542,7 +544,7 @@ def test_weights_beyond_float16_are_published_in_float32(bench: Workbench, folde
 
 def test_somebodys_weights_become_a_model(bench: Workbench, tmp_path: Path) -> None:
     network = networks.resnet18(2, "stock")
-    torch.save(network.state_dict(), tmp_path / "old.pth")
+    torch.save(network.state_dict(keep_vars=True), tmp_path / "old.pth")  # of parameters, as some save it
     flags = ("--classes", "open", "closed", "--image-size", "224", "--stem", "stock", "--resize", "crop")
     weights = ("--weights", str(tmp_path / "old.pth"), "--name", "bottle")
     assert bench.run("import", *weights, *flags, *bench.where("--models-dir")) == 0
@@ -557,6 +559,7 @@ def test_somebodys_weights_become_a_model(bench: Workbench, tmp_path: Path) -> N
     [
         (("a", "b", "c"), "stock", "made for 2 classes, and --classes names 3"),
         (("a", "b"), "3x3", "not the weights of a torchvision ResNet-18 with the 3x3 stem"),
+        (("a", "a"), "stock", "error: Value error, classes must be distinct"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused_in_one_line(
@@ -570,6 +573,15 @@ def test_weights_that_do_not_fit_are_refused_in_one_line(
     error = capsys.readouterr().err
     assert complaint in error
     assert error.count("\n") == 1
+
+
+def test_a_bias_that_is_one_number_is_refused_in_one_line(
+    bench: Workbench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"fc.bias": torch.tensor(0.0)}, tmp_path / "old.pth")
+    flags = ("--classes", "a", "b", "--image-size", "32", "--stem", "stock", "--resize", "crop")
+    assert bench.run("import", "--weights", str(tmp_path / "old.pth"), "--name", "x", *flags) == 1
+    assert capsys.readouterr().err.endswith("made for 1 classes, and --classes names 2\n")
 
 
 def test_a_file_that_would_run_code_is_refused(

@@ -6,9 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from models.manifest import Network, ResNet18
 from train import convolution
+from train.network import from_scratch, from_weights
+from train.recipe import BOTTLE, SCRATCH
 
-BFLOAT16 = torch.autocast("cpu", torch.bfloat16)
+BFLOAT16, FLOAT32 = torch.autocast("cpu", torch.bfloat16), torch.autocast("cpu", enabled=False)
 
 
 def layer(channels: int, kernels: int, stride: int) -> nn.Conv2d:
@@ -65,8 +68,7 @@ def test_only_small_maps_are_multiplied(
 
 
 def test_in_float32_every_map_is_convolved(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, off = nn.Sequential(layer(3, 4, 1)), torch.autocast("cpu", enabled=False)
-    assert products_asked_for(monkeypatch, network, maps(2, 3, 4, 4), off) == 0
+    assert products_asked_for(monkeypatch, nn.Sequential(layer(3, 4, 1)), maps(2, 3, 4, 4), FLOAT32) == 0
 
 
 @pytest.mark.parametrize(
@@ -92,9 +94,42 @@ def test_parameters_keep_their_names_and_values() -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_a_frozen_kernel_is_given_no_gradient() -> None:
+def gradients(convolved: nn.Conv2d, x: Tensor, autocast: torch.autocast) -> tuple[Tensor, ...]:
+    with autocast:
+        y = convolved(x)
+    return torch.autograd.grad(y.float().square().sum(), (x, convolved.weight))
+
+
+@pytest.mark.parametrize("side", [1, 4])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_gradients_in_bfloat16_are_those_in_float32_also_over_a_single_pixel(side: int, stride: int) -> None:
+    convolved, x = layer(64, 128, stride), maps(8, 64, side, side)
+    expected = gradients(convolved, x, FLOAT32)
+    convolution.multiply_small_maps(nn.Sequential(convolved))
+    used = [torch.full((128, 64, 3, 3), 1e20, dtype=torch.bfloat16) for _ in range(16)]
+    del used  # memory with something in it
+    for ours, theirs in zip(gradients(convolved, x, BFLOAT16), expected, strict=True):
+        assert (ours - theirs).norm() < 0.01 * theirs.norm()
+
+
+@pytest.mark.parametrize("described", [ResNet18(stem="3x3"), ResNet18(stem="stock"), BOTTLE.network])
+def test_every_3x3_convolution_of_a_network_in_training_takes_that_way(described: Network) -> None:
+    recipe = SCRATCH.but(network=described)
+    new = from_scratch(recipe, 2, torch.empty(0))
+    for built in (new, from_weights(recipe, "ab", new.state_dict(), "")):
+        layers = [module for module in built.modules() if isinstance(module, nn.Conv2d)]
+        multiplied = [isinstance(layer, convolution.Conv3x3) for layer in layers]
+        assert multiplied == [layer.kernel_size == (3, 3) for layer in layers]
+        others = {layer.kernel_size for layer in layers} - {(3, 3)}
+        assert others <= {(1, 1), (7, 7)}  # of one tap; and the stock stem, which sees whole images
+
+
+def test_the_gradient_of_a_frozen_kernel_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wasted(*_: Tensor) -> Tensor:
+        raise AssertionError("computed, for autograd to throw away")
+
+    monkeypatch.setattr(convolution, "_gradient_of_kernel", wasted)
     convolved, x = layer(3, 4, 1), maps(2, 3, 4, 4)
     convolved.weight.requires_grad_(False)
     torch.autograd.backward(convolution.product(x, convolved.weight, 1).sum())
-    assert convolved.weight.grad is None
     assert x.grad is not None

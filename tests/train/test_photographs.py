@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +155,15 @@ def test_photographs_are_gathered_anew_also_where_collages_stood_in_before(tmp_p
     assert sorted(path.relative_to(folder).parts[0] for path in folder.rglob("*.png")) == sorted(COLOURS)
 
 
+def test_a_photograph_that_is_listed_twice_or_linked_to_is_gathered_once(tmp_path: Path) -> None:
+    write_folder(tmp_path / "mine", {"open": "open", "closed": "closed"}, count=1)
+    (tmp_path / "mine" / "open" / "link.png").symlink_to(tmp_path / "mine" / "open" / "00.png")
+    found = list(find(tmp_path / "mine", NAMES))
+    gather([*found, *found], tmp_path / "gathered")
+    gathered = [path.parent.name for path in (tmp_path / "gathered").rglob("*.png")]
+    assert sorted(gathered) == ["closed", "open"]
+
+
 def test_measuring_changes_nothing(
     tmp_path: Path, models_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,6 +175,31 @@ def test_measuring_changes_nothing(
     assert sorted(tmp_path.rglob("*.png")) == before
     assert run(tmp_path, models_dir, tmp_path / "mine", "--measure", "--output", str(tmp_path / "new")) == 0
     assert not (tmp_path / "new").exists()
+
+
+def test_measuring_warns_of_a_model_that_may_have_been_trained_on_these_photographs(
+    tmp_path: Path, models_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(tmp_path / "mine", {"open": "open", "closed": "closed"}, count=1)
+    assert run(tmp_path, models_dir, tmp_path / "mine", "--measure") == 0
+    assert capsys.readouterr().err == ""  # it records nothing
+    tuned = Path(shutil.copytree(models_dir / "bottle" / "1", tmp_path / "tuned" / "bottle" / "1"))
+    manifest = json.loads((tuned / "model.json").read_text())
+    manifest["training"] = {"data": {"content_sha256": {"test": "0" * 64}}}
+    (tuned / "model.json").write_text(json.dumps(manifest))
+    assert run(tmp_path, tmp_path / "tuned", tmp_path / "mine", "--measure") == 0
+    said = capsys.readouterr().err
+    assert said.startswith("warning: all these images are measured, not the test side that bottle/1 records")
+
+
+def test_measuring_the_shipped_model_warns_of_nothing_wherever_it_is_named_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path / "mine", {"open": "open", "closed": "closed"}, count=1)
+    monkeypatch.chdir(SHIPPED_MODELS.parent)
+    for named in (("--init", "bottle"), ("--init", "shipped/bottle/1")):
+        assert run(tmp_path, SHIPPED_MODELS, tmp_path / "mine", "--measure", *named) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_the_shipped_model_is_not_suspected_of_having_seen_photographs(

@@ -43,7 +43,7 @@ def story(answers: Answers) -> report.Story:
             "test": figures,
             "validation": figures,
             "test_before_calibration": evaluate.summary(answers, Calibration()),
-            "target_precision": 0.9,
+            "target_precision": 0.9995,
         },
     )
     epoch = {"train_loss": 1.0, "val_loss": 0.9, "crop_px": 8, "blocks": 2, "seconds": 60.0}
@@ -82,6 +82,11 @@ def test_page_and_card_state_the_figures_of_the_model(page: str, story: report.S
     assert f"| {figures['accuracy']:.4f} |" in card
     assert f"| {figures['ece']:.4f} |" in card
     assert "python -m train evaluate --model path/to/pets/1 --data path/to/pets.zip" in card
+
+
+def test_page_and_card_state_the_precision_as_it_was_asked_for(page: str, story: report.Story) -> None:
+    assert "; 99.95 % asked for" in page
+    assert "(for 99.95 % precision)" in report.card(story.spec)
 
 
 def test_the_same_run_gives_the_same_page(page: str, story: report.Story) -> None:

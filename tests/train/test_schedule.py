@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from train.recipe import CIFAR10, RECIPES, STEPS, Phase, Recipe, at_size
+from models.manifest import Sequential
+from train.initial import IMAGENET, Initial
+from train.recipe import BOTTLE, CIFAR10, RECIPES, STEPS, Phase, Recipe, at_size
 from train.schedule import lr_factor, phase_at
 
 PROGRESS = st.floats(min_value=0, max_value=1, exclude_max=True)
@@ -44,6 +46,20 @@ def test_a_recipe_at_another_size_scales_every_length_in_pixels() -> None:
     assert double.size_px == 64
     assert double.pad_px == 2 * CIFAR10.pad_px
     assert [p.crop_px for p in double.phases] == [2 * p.crop_px for p in CIFAR10.phases]
+
+
+def test_a_crop_that_the_stages_halve_to_nothing_is_refused() -> None:
+    with pytest.raises(ValidationError, match="halve the input to nothing"):
+        BOTTLE.but(phases=(Phase(from_fraction=0, crop_px=31),))
+
+
+@pytest.mark.parametrize(("recipe", "stages", "size_px"), [(BOTTLE, 2, 8), (CIFAR10, 7, 224)])
+def test_a_start_that_neither_network_nor_size_of_the_recipe_would_fit_alone_brings_both(
+    recipe: Recipe, stages: int, size_px: int
+) -> None:
+    network = Sequential(stages=((8,),) * stages, dense=8)
+    adapted = Initial("", {}, network, size_px, "stretch", IMAGENET).adapt(recipe)
+    assert (adapted.network, adapted.size_px) == (network, size_px)
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models.errors import UnsupportedImage
 from tests.train.conftest import FolderMaker
+from train import sources
 from train.errors import DataError
 from train.sources import open_source
 
@@ -100,6 +102,16 @@ def test_what_file_managers_leave_behind_is_not_seen(folder: Path, tmp_path: Pat
     (root / ".git" / "x.png").write_bytes(b"x")
     for name in (".DS_Store", "red/.DS_Store", "red/Thumbs.db"):
         (root / name).write_bytes(b"x")
+    littered, clean = open_source(root), open_source(folder)
+    assert littered.items == clean.items
+    assert littered.fingerprint == clean.fingerprint  # so that what was decoded before is still good
+
+
+def test_a_folder_kept_in_a_hidden_one_may_be_linked_to(folder: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(folder, tmp_path / "images"))
+    (root / ".store").mkdir()
+    (root / "red").rename(root / ".store" / "red")
+    (root / "red").symlink_to(root / ".store" / "red")
     assert open_source(root).items == open_source(folder).items
 
 
@@ -147,6 +159,28 @@ def test_a_folder_that_cannot_be_read_is_an_error_and_not_an_empty_one(
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(PermissionError):
         open_source(folder)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_the_folder_is_refused_and_not_waited_for(folder: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(folder, tmp_path / "piped"))
+    os.mkfifo(root / "red" / "pipe.png")
+    source = open_source(root)
+    assert "red/pipe.png" in [item.path for item in source.items]
+    with pytest.raises(UnsupportedImage, match="not a file"):
+        source.read("red/pipe.png")
+
+
+def test_a_file_too_large_for_an_image_is_refused_unread(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(shutil.copytree(folder, tmp_path / "filmed"))
+    (root / "red" / "film.mp4").write_bytes(bytes(10_001))
+    monkeypatch.setattr(sources, "MAX_FILE_BYTES", 10_000)
+    for source in (open_source(root), open_source(zipped(root, tmp_path / "filmed.zip"))):
+        assert source.read("red/000.png")
+        with pytest.raises(UnsupportedImage, match="larger than 10,000 bytes"):
+            source.read("red/film.mp4")
 
 
 def test_a_link_to_a_parent_does_not_loop(folder: Path, tmp_path: Path) -> None:
