@@ -83,8 +83,6 @@ def _recipe(given: argparse.Namespace, start: initial.Initial | None) -> Recipe:
     recipe = RECIPES[given.recipe or ("finetune" if start else "scratch")]
     if start is None and any(phase.frozen_body for phase in recipe.phases):
         raise RunError(f"the recipe {recipe.name} starts from weights: give --init")
-    if start and any(phase.blocks == 1 for phase in recipe.phases):
-        raise RunError(f"the recipe {recipe.name} grows a network of its own: it takes no --init")
     recipe = start.adapt(recipe) if start else recipe
     recipe = at_lr(recipe, given.lr) if given.lr is not None else recipe
     changes = {

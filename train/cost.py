@@ -8,7 +8,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from models import networks
-from train.network import Trunk
 from train.recipe import Phase, Recipe
 
 # One multiply-add is two operations; backward costs twice the forward (Kaplan et al. 2020, arXiv 2001.08361).
@@ -24,6 +23,6 @@ def step_flops(recipe: Recipe, num_classes: int, phase: Phase, images: int) -> f
 
 def _forward_flops(recipe: Recipe, num_classes: int, phase: Phase) -> float:
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        model = Trunk(networks.build(recipe.network, num_classes), phase.blocks).eval()
+        model = networks.build(recipe.network, num_classes).eval()
         model(torch.empty(1, 3, phase.crop_px, phase.crop_px))
     return float(counter.get_total_flops())

@@ -120,7 +120,7 @@ def sound(setting: Setting, state: State) -> bool:
 
     Tried on a copy, because a forward pass moves the statistics of the batch norms.
     """
-    model = network.Trunk(copy.deepcopy(state.network), blocks=2).train()
+    model = copy.deepcopy(state.network).train()
     with torch.no_grad():
         logits = model(_normalised(setting, setting.splits.train[:TRIAL_IMAGES]))
     return _finite([logits, *model.state_dict().values(), *state.average.network.state_dict().values()])
@@ -138,7 +138,7 @@ def _end_epoch(setting: Setting, state: State, seconds: float, progress: Progres
     _check(setting, state, sound(setting, state))
     per_epoch = batches.steps_per_epoch(setting.recipe, len(setting.splits.train))
     phase = schedule.phase_at(setting.recipe, (state.step - 1) / (setting.recipe.epochs * per_epoch))
-    model = network.Trunk(state.average.network, phase.blocks)
+    model = state.average.network
     if not phase.frozen_body:  # the head was trained on the body's own statistics
         network.measure_batch_norms(model, (_normalised(setting, part) for part in norm_parts(setting)))
     logits = predict(setting, model, setting.splits.val)
@@ -151,7 +151,6 @@ def _end_epoch(setting: Setting, state: State, seconds: float, progress: Progres
         "val_loss": float(nn.functional.cross_entropy(logits, labels)),
         "val_accuracy": accuracy,
         "crop_px": phase.crop_px,
-        "blocks": phase.blocks,
         "seconds": round(seconds, 1),
     }
     state.history.append(epoch)

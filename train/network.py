@@ -1,4 +1,4 @@
-"""The network as it is trained: its start, its shallow form, its averaged weights."""
+"""The network as it is trained: its start, its head alone, its averaged weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import ResNet
 
 from models import networks
 from models.manifest import Network, Normalisation, ResNet18
@@ -85,42 +84,28 @@ def whiten(kernel: Tensor, sample: Tensor, floor: float = 5e-4) -> None:
     kernel[: len(both)] = both
 
 
-class Trunk(nn.Module):
-    """A ResNet with only the first `blocks` residual blocks of each stage, or another network, whole; shares
-    its parameters.
+class HeadAlone(nn.Module):
+    """A network whose head trains, while the batch norms of its body keep their statistics."""
 
-    With a frozen body, the batch norms keep their statistics while the head trains.
-    """
-
-    def __init__(self, network: nn.Module, blocks: int, frozen_body: bool = False) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network, self.blocks, self.frozen_body = network, blocks, frozen_body
+        self.network = network
 
-    def train(self, mode: bool = True) -> Trunk:
+    def train(self, mode: bool = True) -> HeadAlone:
         super().train(mode)
-        self.network.train(mode and not self.frozen_body)
+        self.network.eval()
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        if not isinstance(self.network, ResNet):
-            whole: Tensor = self.network(x)
-            return whole
-        for name in ("conv1", "bn1", "relu", "maxpool"):
-            x = self.network.get_submodule(name)(x)
-        for stage in STAGES:
-            for block in range(self.blocks):
-                x = self.network.get_submodule(f"{stage}.{block}")(x)
-        logits: Tensor = self.network.get_submodule("fc")(x.mean(dim=(2, 3)))
+        logits: Tensor = self.network(x)
         return logits
 
 
 def of_phase(network: nn.Module, phase: Phase) -> nn.Module:
-    """The part of `network` that `phase` runs, with gradients asked for only where it trains."""
+    """`network` as `phase` runs it, with gradients asked for only where it trains."""
     for name, parameter in network.named_parameters():
-        skipped = phase.blocks == 1 and any(name.startswith(f"{stage}.1.") for stage in STAGES)
-        frozen = phase.frozen_body and not name.startswith("fc.")
-        parameter.requires_grad_(not (skipped or frozen))
-    return Trunk(network, phase.blocks, phase.frozen_body)
+        parameter.requires_grad_(not phase.frozen_body or name.startswith(_HEAD))
+    return HeadAlone(network) if phase.frozen_body else network
 
 
 def normalise(pixels: Tensor, normalisation: Normalisation) -> Tensor:

@@ -18,7 +18,6 @@ class Phase(_Frozen):
 
     from_fraction: float = Field(ge=0, lt=1, description="share of the steps after which it begins")
     crop_px: int = Field(ge=4, description="side of the random crop the network is trained on")
-    blocks: Literal[1, 2] = Field(default=2, description="residual blocks per stage that are trained")
     frozen_body: bool = Field(default=False, description="train the new head alone")
 
 
@@ -111,7 +110,7 @@ CIFAR10 = Recipe(
     network=ResNet18(stem="3x3"),
     size_px=32,
     resize="stretch",
-    epochs=22,
+    epochs=34,
     batch_size=512,
     optimiser="muon",
     peak_lr=0.1,
@@ -123,13 +122,14 @@ CIFAR10 = Recipe(
     warmup_fraction=0.05,
     final_lr_fraction=0.02,
     label_smoothing=0.1,
-    pad_px=2,
+    pad_px=4,
+    cutout_px=10,
     whiten_stem=True,
     ema_decay=0.95,
     phases=(
-        Phase(from_fraction=0, crop_px=20, blocks=1),
-        Phase(from_fraction=0.5, crop_px=24),
-        Phase(from_fraction=0.92, crop_px=32),
+        Phase(from_fraction=0, crop_px=24),
+        Phase(from_fraction=0.25, crop_px=28),
+        Phase(from_fraction=0.5, crop_px=32),
     ),
     # Mean and deviation of the training pixels, as everybody rounds them.
     normalisation=Normalisation(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)),

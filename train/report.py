@@ -123,7 +123,7 @@ def _curves(history: list[dict[str, Any]]) -> str:
     for key, label, colour in (("train_loss", "train", SECOND), ("val_loss", "validation", ACCENT)):
         losses.plot(epochs, [epoch[key] for epoch in history], "o-", ms=3.5, color=colour, label=label)
     losses.set(title="Loss", xlabel="epoch")
-    losses.legend(frameon=False)
+    losses.legend(frameon=False, loc="upper right")  # "best" takes so long on a busy machine that it warns
     shares = [100 * epoch["val_accuracy"] for epoch in history]
     accuracy.plot(epochs, shares, "o-", ms=3.5, color=ACCENT)
     accuracy.set(title="Validation accuracy, %", xlabel="epoch")

@@ -35,7 +35,7 @@ def main() -> None:
         alone = phase.model_copy(update={"from_fraction": 0})
         bare, whole = compare(CIFAR10.but(phases=(alone,)))
         speeds = f"bare {bare:4.0f} images/s, loop {whole:4.0f} images/s ({whole / bare:.1%})"
-        print(f"{phase.crop_px} px, {phase.blocks} blocks a stage: {speeds}")
+        print(f"{phase.crop_px} px: {speeds}")
 
 
 def compare(recipe: Recipe) -> tuple[float, float]:

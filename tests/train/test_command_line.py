@@ -455,9 +455,9 @@ def test_a_run_may_be_made_longer_and_says_so(bench: Workbench, folder: Path) ->
     lengths = artifact.load_manifest(bench.models / "colours" / "2").training["lengths"]
     assert lengths == [{"from_step": 0, "epochs": 1}, {"from_step": 2, "epochs": 2}]
     recipe = at_size(RECIPES["cifar10"], 8)
-    first, second = (step_flops(recipe, 3, phase, 8) for phase in recipe.phases[:2])
-    # Of the two steps that the first plan had, one was of the first phase; the longer plan would give it two.
-    assert checkpoint.load(bench.run_dir / "checkpoint.pt")["flops"] == first + 3 * second
+    first, _, last = (step_flops(recipe, 3, phase, 8) for phase in recipe.phases)
+    # Of the first plan's two steps one was of the last phase; in the longer plan it is of the second.
+    assert checkpoint.load(bench.run_dir / "checkpoint.pt")["flops"] == first + 3 * last
 
 
 def test_a_run_ends_early_after_so_many_epochs_without_a_better_one(

@@ -46,7 +46,7 @@ def story(answers: Answers) -> report.Story:
             "target_precision": 0.9995,
         },
     )
-    epoch = {"train_loss": 1.0, "val_loss": 0.9, "crop_px": 8, "blocks": 2, "seconds": 60.0}
+    epoch = {"train_loss": 1.0, "val_loss": 0.9, "crop_px": 8, "seconds": 60.0}
     history = [epoch | {"epoch": number, "val_accuracy": 0.4 + number / 10} for number in (1, 2)]
     return report.Story(spec, history, answers)
 

@@ -161,7 +161,6 @@ def test_a_folder_that_cannot_be_read_is_an_error_and_not_an_empty_one(
         open_source(folder)
 
 
-@pytest.mark.timeout(20)
 def test_a_pipe_in_the_folder_is_refused_and_not_waited_for(folder: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(folder, tmp_path / "piped"))
     os.mkfifo(root / "red" / "pipe.png")
