@@ -21,6 +21,7 @@ Summary = dict[str, float]
 
 HELD_SHARE = 0.95  # of all requests answered in time: the server is not saturated
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
+OF_ERRORS = frozenset({"error_share", "lost_share"})  # where good repeats do not excuse a bad one
 _TIMING = re.compile(rb'(\w+);(?:dur|desc)="?([\d.]+)')
 
 
@@ -164,6 +165,11 @@ def known_median(values: Sequence[float]) -> float:
     """Of what is known, and what never happened (infinite) is; NaN where nothing is."""
     known = [value for value in values if not math.isnan(value)]
     return median(known) if known else math.nan
+
+
+def over_repeats(figure: str, values: Sequence[float]) -> float:
+    """The median of what is known; of errors the most."""
+    return max(values) if figure in OF_ERRORS else known_median(values)
 
 
 def _mean(values: Floats) -> float:

@@ -21,8 +21,8 @@ def _head(document: Document) -> Iterator[str]:
     yield (
         f"{model['name']}/{model['version']} on {model['engine']}, {document['cpus']} CPUs shared with the "
         f"generator; target {number(document['target_ms'])} ms; {document['arrivals']} arrivals by schedule "
-        f"(open loop), {number(document['seconds'])} s a level, medians of {document['repeats']}; "
-        f"started {document['started']}."
+        f"(open loop), {number(document['seconds'])} s a level, medians of {document['repeats']} "
+        f"(of errors the most); started {document['started']}."
     )
     yield ""
     held = document["capacity"]["goodput_per_second"]

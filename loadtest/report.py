@@ -70,7 +70,9 @@ def headline(document: Document) -> list[tuple[str, str]]:
 def warnings(document: Document) -> list[str]:
     """What makes the figures doubtful."""
     failed = [
-        f"After {number(each['second'])} s: {each['what']}." for each in document["events"] if not each["ok"]
+        f"After {number(each['second'])} s of repeat {each['repeat']}: {each['what']}."
+        for each in document["events"]
+        if not each["ok"]
     ]
     if document["exit_code"]:
         failed.append(f"The server was told to stop: exit code {_ended(document['exit_code'])}.")
@@ -136,12 +138,16 @@ def _over_time(document: Document) -> list[Chart]:
 
 
 def _marks(document: Document) -> list[Mark]:
-    """Where phases begin, and what was done to the server."""
+    """Where phases begin, and what was done to the server in the last repeat, which the charts show."""
     marks, start = [], 0.0
     for phase in document["phases"]:
         marks.append(Mark(start, phase["name"]))
         start += phase["seconds"]
-    events = [Mark(event["second"], event["what"].partition(":")[0], row=1) for event in document["events"]]
+    events = [
+        Mark(event["second"], event["what"].partition(":")[0], row=1)
+        for event in document["events"]
+        if event["repeat"] == len(document["repeats"])
+    ]
     return [*(marks if len(marks) > 1 else []), *events]
 
 
@@ -290,7 +296,9 @@ def _outcomes(document: Document) -> str:
     names = sorted({name for outcomes in kinds.values() for name in outcomes})
     rows = [[kind, *(number(outcomes.get(name, 0)) for name in names)] for kind, outcomes in kinds.items()]
     return page.table("Requests by kind and outcome", ["kind", *names], rows) + page.table(
-        "Errors", ["what", "requests"], [[what, number(count)] for what, count in document["faults"].items()]
+        "Errors, of all repeats",
+        ["what", "requests"],
+        [[what, number(count)] for what, count in document["faults"].items()],
     )
 
 

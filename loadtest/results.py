@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -48,10 +49,10 @@ class Run:
 def document(
     run: Run, objectives: Sequence[Objective], baseline: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Details are those of the last repeat, the summary is the median of all."""
+    """Details are those of the last repeat; summary, faults, events and the generator are of all."""
     last = run.repeats[-1]
     summaries = [each.summary for each in run.repeats]
-    summary = {name: analysis.known_median([each[name] for each in summaries]) for name in FIGURES}
+    summary = {name: analysis.over_repeats(name, [each[name] for each in summaries]) for name in FIGURES}
     steps = analysis.by_phase(last.rows, run.phases, run.target_seconds)
     compared = compare(summaries, baseline["repeats"]) if baseline else []
     return {
@@ -70,11 +71,15 @@ def document(
         "knee": analysis.knee(steps) if len(steps) > 3 else None,
         "seconds": analysis.over_time(last.rows, run.seconds, run.target_seconds),
         "outcomes": analysis.outcomes_by_kind(last.rows),
-        "faults": last.faults,
+        "faults": sum((Counter(each.faults) for each in run.repeats), Counter()),
         "forecast": _forecast(run),
         "server": last.watched.figures(),
-        "generator": _generator(last),
-        "events": [asdict(event) for event in last.events],
+        "generator": _generator(run.repeats),
+        "events": [
+            {"repeat": number, **asdict(event)}
+            for number, each in enumerate(run.repeats, 1)
+            for event in each.events
+        ],
         "exit_code": run.exit_code,
         "objectives": [
             {"text": str(each), "value": summary[each.figure], "met": each.met(summary[each.figure])}
@@ -97,7 +102,13 @@ def _forecast(run: Run) -> list[analysis.Summary]:
     return forecasts
 
 
-def _generator(repeat: Measurement) -> dict[str, Any]:
+def _generator(repeats: Sequence[Measurement]) -> dict[str, Any]:
+    """The worst of all repeats."""
+    each = [_generator_of(repeat) for repeat in repeats]
+    return {name: max(one[name] for one in each) for name in each[0]}
+
+
+def _generator_of(repeat: Measurement) -> dict[str, Any]:
     cores = max(scrape.rates(repeat.watched.at, repeat.watched.own_cpu_seconds), default=math.nan)
     late = repeat.summary["lateness_ms_p99"]
     too_late = late > max(LATE_MS, LATE_SHARE * repeat.summary["response_ms_p99"])

@@ -95,6 +95,10 @@ def test_the_middle_of_repeats_leaves_out_what_is_not_known() -> None:
     assert middle(repeats) == {"p99": 2.0, "why": {"full": 2}}
 
 
+def test_two_repeats_without_errors_do_not_excuse_one_with_them() -> None:
+    assert middle([{"error_share": each} for each in (0.86, 0.0, 0.0)]) == {"error_share": 0.86}
+
+
 def test_two_loads_at_once_keep_their_times_and_their_messages() -> None:
     one, other = message(), message()
     both = loads.merged([Load([0.0, 2.0], lambda _: one, 3.0), Load([1.0], lambda _: other, 2.0)])

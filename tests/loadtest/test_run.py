@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 from loadtest import traffic
 from loadtest.__main__ import main
 from loadtest.described import Described
+from loadtest.measuring import Measurement, measure
 from loadtest.run import default_rate
 from loadtest.scenarios import SCENARIOS
 from loadtest.serving import Served
@@ -103,6 +106,56 @@ def test_a_reload_that_fails_under_load_fails_the_run(tmp_path: Path) -> None:
     assert events
     assert not events[0]["ok"]
     assert events[0]["what"].startswith("reload: 500 after ")
+
+
+def test_an_error_in_the_first_of_three_repeats_fails_the_run(tmp_path: Path) -> None:
+    with fake_server(failing_once(rotulo("cifar10"), "/predict")) as server:
+        assert run(server, tmp_path, "steady", "--repeat", "3") == 1
+    document = result(tmp_path)[1]
+    assert [each["error_share"] > 0 for each in document["repeats"]] == [True, False, False]
+    for figure in ("error_share", "lost_share"):
+        assert document["summary"][figure] == document["repeats"][0][figure]
+    assert list(document["faults"].values()) == [1]
+
+
+def test_a_reload_that_fails_in_the_first_of_three_repeats_fails_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with fake_server(failing_once(rotulo("cifar10"), "/activate", after=1)) as server:
+        assert run(server, tmp_path, "reload", "--seconds", "1.2", "--repeat", "3") == 1
+    events = result(tmp_path)[1]["events"]
+    assert {each["repeat"] for each in events} == {1, 2, 3}
+    assert [each["repeat"] for each in events if not each["ok"]] == [1]
+    assert " s of repeat 1: reload: 500 after " in capsys.readouterr().out
+
+
+def failing_once(service: Behaviour, route: str, after: int = 0) -> Behaviour:
+    """A 500 to the first request of this route, or to the one after so many."""
+    turn = itertools.count()
+
+    def behaviour(request: Received) -> Reply:
+        fails = request.path.endswith(route) and next(turn) == after
+        return Reply(500) if fails else service(request)
+
+    return behaviour
+
+
+def test_a_generator_that_was_late_in_the_first_of_three_repeats_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn = itertools.count()
+
+    def measured(*arguments: Any) -> Measurement:
+        repeat = measure(*arguments)
+        late = 1000.0 if next(turn) == 0 else 0.0
+        return replace(repeat, summary={**repeat.summary, "lateness_ms_p99": late})
+
+    monkeypatch.setattr("loadtest.run.measure", measured)
+    with fake_server(rotulo("cifar10")) as server:
+        run(server, tmp_path, "steady", "--repeat", "3")
+    generator = result(tmp_path)[1]["generator"]
+    assert generator["is_bottleneck"]
+    assert generator["lateness_ms_p99"] == 1000
 
 
 def test_a_server_that_is_not_ours_is_not_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
