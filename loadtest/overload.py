@@ -130,7 +130,7 @@ class Overload:
         probes = self._probes(describe(self.url, self.options.model))
         goodput = self.options.capacity or capacity.best(probes)
         bench = self._bench(goodput)
-        say(f"capacity {goodput:.4g}/s; about {self._minutes():.0f} minutes to go")
+        say(f"{capacity.described(goodput, probes)}; about {self._minutes():.0f} minutes to go")
         document = {
             **self._head(),
             "idle": idle,
