@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -177,14 +178,15 @@ def rates_between(low: float, high: float, points: int) -> list[float]:
 
 
 def recorded(path: Path) -> list[float]:
-    """A file with one ascending number of seconds a line; raises BadArrivals."""
+    """A file with one ascending number of seconds a line, from its first on; raises BadArrivals."""
     try:
         times = [float(line) for line in path.read_text().split()]
     except (OSError, ValueError) as error:
         raise BadArrivals(f"{path}: {error}") from error
-    if len(times) < 2 or times != sorted(times) or not 0 <= times[0] <= times[-1] < math.inf or not times[-1]:
+    ascending = all(earlier <= later for earlier, later in pairwise(times))
+    if len(times) < 2 or not ascending or not 0 < times[-1] - times[0] < math.inf:
         raise BadArrivals(f"{path}: not at least two ascending numbers of seconds")
-    return times
+    return [each - times[0] for each in times]
 
 
 def _run(options: argparse.Namespace) -> int:
