@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 from loadtest import analysis
 from loadtest.analysis import Rows, Summary
 from loadtest.disturbances import Event
-from loadtest.errors import NoServer
+from loadtest.errors import BadOptions, NoServer
 from loadtest.loads import Load
 from loadtest.open_loop import OnSecond, send
 from loadtest.progress import Progress
@@ -54,6 +55,14 @@ def sent(url: str, load: Load, on_second: OnSecond | None = None) -> RequestLog:
         return send(host, port, load.schedule, load.pick, on_second=on_second)
     except OSError as error:
         raise NoServer(f"{url}: {error}") from error
+
+
+def base_url(text: str) -> str:
+    """A `--url`, without a slash at its end; raises BadOptions for more, or less, than host and port."""
+    match = re.fullmatch(r"(http://(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::(\d{1,5}))?)/?", text, re.ASCII)
+    if not match or not 0 < int(match[2] or 80) < 2**16:
+        raise BadOptions(f"--url {text}: not http://HOST or http://HOST:PORT")
+    return match[1]
 
 
 def address(url: str) -> tuple[str, int]:
