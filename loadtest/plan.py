@@ -27,7 +27,7 @@ from loadtest.charts import Axis, Series, line_chart, ms, number, share
 from loadtest.described import Described, describe
 from loadtest.errors import BadArrivals, BadOptions
 from loadtest.page import Chart
-from loadtest.schedules import Arrivals, drawn, positive
+from loadtest.schedules import Arrivals, drawn, positive, whole
 
 ON_TIME_SHARE = 0.99  # of all requests, for a number of replicas to be enough
 # What a service says nothing of, as it was measured on two cores.
@@ -143,9 +143,9 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser("plan", help="forecast goodput, latency and replicas", description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="a running service")
     parser.add_argument("--model", default="cifar10", help="one of its models")
-    parser.add_argument("--target-ms", type=float, help="latency target; the service's own if left out")
+    parser.add_argument("--target-ms", type=positive, help="latency target; the service's own if left out")
     parser.add_argument("--rate", type=between, default=(50, 2000), metavar="LOW..HIGH", help="requests/s")
-    parser.add_argument("--points", type=int, default=8, help="rates between LOW and HIGH")
+    parser.add_argument("--points", type=whole, default=8, help="rates between LOW and HIGH")
     parser.add_argument("--replicas", type=between, default=(1, 1000), metavar="LOW..HIGH")
     parser.add_argument(
         "--arrivals",

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from loadtest.measuring import Measurement, address, measure, sent
 from loadtest.progress import say
 from loadtest.results import Run
 from loadtest.scenarios import SCENARIOS, Scenario
-from loadtest.schedules import Arrivals, Phase
+from loadtest.schedules import Arrivals, Phase, not_negative, positive, whole
 from loadtest.serving import ADMIN_TOKEN, Served, reached
 from loadtest.traffic import Target
 
@@ -50,13 +51,19 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--model", help="one of its models; the scenario's own if left out")
     parser.add_argument("--images", type=Path, help="folder or zip; the bundled samples if left out")
-    parser.add_argument("--rate", type=float, help="requests/s; from the server's learnt curve if left out")
-    parser.add_argument("--seconds", type=float, help="length of the load; the scenario's own if left out")
-    parser.add_argument("--warmup", type=float, default=2.0, help="seconds of load before, not measured")
+    parser.add_argument(
+        "--rate", type=positive, help="requests/s; from the server's learnt curve if left out"
+    )
+    parser.add_argument("--seconds", type=positive, help="length of the load; the scenario's own if left out")
+    parser.add_argument(
+        "--warmup", type=not_negative, default=2.0, help="seconds of load before, not measured"
+    )
     parser.add_argument("--arrivals", type=Arrivals, choices=list(Arrivals), default=Arrivals.POISSON)
-    parser.add_argument("--target-ms", type=float, help="what is in time; the service's target if left out")
-    parser.add_argument("--repeat", type=int, default=1, help="times; three tell the noise to compare with")
-    parser.add_argument("--seed", type=int, default=0, help="of the schedule")
+    parser.add_argument(
+        "--target-ms", type=positive, help="what is in time; the service's target if left out"
+    )
+    parser.add_argument("--repeat", type=whole, default=1, help="times; three tell the noise to compare with")
+    parser.add_argument("--seed", type=partial(whole, least=0), default=0, help="of the schedule")
     parser.add_argument("--objectives", type=Path, help="TOML that decides the exit code; else: no errors")
     parser.add_argument("--baseline", type=Path, help="result.json of an earlier run, to compare with")
     parser.add_argument("--out", type=Path, default=Path("loadtest-results"), help="where reports go")

@@ -194,10 +194,3 @@ def test_the_command_measures_every_part_and_writes_the_tables(
     assert printed == path.with_name("overload.md").read_text()
     for title in ("Beyond capacity", "The forecast", "Refused and given up", "asks for 10 ms", "on slow"):
         assert title in printed
-
-
-@pytest.mark.parametrize("wrong", ["", "0", "1,x", "-1"])
-def test_levels_are_positive_shares(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["overload", f"--levels={wrong}"])
-    assert "not a list of positive numbers" in capsys.readouterr().err

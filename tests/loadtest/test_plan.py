@@ -225,13 +225,6 @@ def test_replicas_behind_a_balancer_that_knows_their_load_may_be_fewer(
     assert replicas["least_loaded"] < replicas["random"]
 
 
-@pytest.mark.parametrize("wrong", ["0", "-1", "x", "inf"])
-def test_the_seconds_of_a_load_are_a_number_above_0(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["plan", f"--seconds={wrong}"])
-    assert "is not a number above 0" in capsys.readouterr().err
-
-
 def test_the_command_says_in_one_line_that_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
     with fake_server() as server:
         pass
