@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from loadtest import analysis
-from loadtest.analysis import Rows, Summary
+from loadtest.analysis import InTime, Rows, Summary
 from loadtest.disturbances import Event
 from loadtest.errors import BadOptions, NoServer
 from loadtest.loads import Load
@@ -30,10 +30,10 @@ class Measurement:
 
 
 def measure(
-    url: str, load: Load, target_seconds: float, also: Callable[[float], object] | None = None
+    url: str, load: Load, in_time: InTime, also: Callable[[float], object] | None = None
 ) -> Measurement:
     """Send it all; ``also(elapsed)`` is called about once a second. Raises NoServer."""
-    progress = Progress(load.seconds, target_seconds)
+    progress = Progress(load.seconds, in_time)
 
     def on_second(elapsed: float, measured: RequestLog) -> None:
         progress(elapsed, measured)
@@ -44,7 +44,7 @@ def measure(
         measured = sent(url, load, on_second)
     progress.end()
     rows = analysis.rows(measured)
-    summary = analysis.summarise(rows, load.seconds, target_seconds)
+    summary = analysis.summarise(rows, load.seconds, in_time)
     return Measurement(rows, dict(measured.faults), watched, summary)
 
 

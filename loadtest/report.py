@@ -26,7 +26,7 @@ def report(document: Document) -> str:
     title = f"{document['scenario']}: {document['question']}"
     lead = (
         f"{model['name']}/{model['version']} on {model['engine']}, "
-        f"target {number(document['target_ms'])} ms, "
+        f"target {number(document['target_ms'])} ms{_other_targets(document)}, "
         f"{document['arrivals']} arrivals by schedule (open loop), finished {document['finished']}."
     )
     sections = [page.warning(text) for text in warnings(document)]
@@ -42,6 +42,10 @@ def report(document: Document) -> str:
         _counts(document),
     ]
     return page.page(title, lead, sections)
+
+
+def _other_targets(document: Document) -> str:
+    return "".join(f" ({kind}: {number(target)})" for kind, target in document["other_targets_ms"].items())
 
 
 def headline(document: Document) -> list[tuple[str, str]]:
@@ -152,9 +156,9 @@ def _marks(document: Document) -> list[Mark]:
 
 
 def _target(document: Document, start: float, end: float, longest: float) -> list[Series]:
-    """A line at the target, unless it is so far above that the latencies would lie flat."""
+    """A line at the target, if there is one, and not so far above that the latencies would lie flat."""
     target = document["target_ms"]
-    near = target <= TARGET_IN_SIGHT * longest
+    near = target <= TARGET_IN_SIGHT * longest and not document["other_targets_ms"]
     return [Series("target", [(start, target), (end, target)], dashed=True)] if near else []
 
 

@@ -30,7 +30,7 @@ LATE_MS, LATE_SHARE = 2.0, 0.1  # late by more than both: 2 ms, and a tenth of t
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """All repeats of a scenario."""
+    """All repeats of a scenario. ``target_seconds`` is of the model, ``in_time`` of each kind of callers."""
 
     scenario: Scenario
     url: str
@@ -38,6 +38,7 @@ class Run:
     arrivals: Arrivals
     phases: Sequence[Phase]
     target_seconds: float
+    in_time: Mapping[str, float]
     repeats: Sequence[Measurement] = ()
     exit_code: int | None = None  # where the scenario stops the server
 
@@ -53,7 +54,7 @@ def document(
     last = run.repeats[-1]
     summaries = [each.summary for each in run.repeats]
     summary = {name: analysis.over_repeats(name, [each[name] for each in summaries]) for name in FIGURES}
-    steps = analysis.by_phase(last.rows, run.phases, run.target_seconds)
+    steps = analysis.by_phase(last.rows, run.phases, run.in_time)
     compared = compare(summaries, baseline["repeats"]) if baseline else []
     return {
         "format": FORMAT,
@@ -64,12 +65,13 @@ def document(
         "model": asdict(run.model),
         "arrivals": str(run.arrivals),
         "target_ms": run.target_seconds * 1000,
+        "other_targets_ms": _other_targets(run),
         "phases": [asdict(phase) for phase in run.phases],
         "summary": summary,
         "repeats": summaries,
         "steps": steps,
         "knee": analysis.knee(steps) if len(steps) > 3 else None,
-        "seconds": analysis.over_time(last.rows, run.seconds, run.target_seconds),
+        "seconds": analysis.over_time(last.rows, run.seconds, run.in_time),
         "outcomes": analysis.outcomes_by_kind(last.rows),
         "faults": sum((Counter(each.faults) for each in run.repeats), Counter()),
         "forecast": _forecast(run),
@@ -87,6 +89,11 @@ def document(
         ],
         "comparison": [asdict(each) for each in compared],
     }
+
+
+def _other_targets(run: Run) -> dict[str, float]:
+    """By kind, where not that of the model."""
+    return {kind: each * 1000 for kind, each in run.in_time.items() if each != run.target_seconds}
 
 
 def _forecast(run: Run) -> list[analysis.Summary]:
@@ -147,6 +154,7 @@ def require_same_load(baseline: Mapping[str, Any], run: Run) -> None:
         ("--model", baseline["model"]["name"], run.model.name),
         ("--arrivals", baseline["arrivals"], str(run.arrivals)),
         ("--target-ms", f"{baseline['target_ms']:g}", f"{run.target_seconds * 1000:g}"),
+        ("targets", baseline.get("other_targets_ms", {}), _other_targets(run)),
         ("--rate and --seconds", _load([Phase(**each) for each in baseline["phases"]]), _load(run.phases)),
     )
     for what, then, now in asked:

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from loadtest import loads, plan, results, traffic, verdict
+from loadtest.analysis import InTime
 from loadtest.described import Described, describe, served_models
 from loadtest.disturbances import Timetable, reload, require_reload
 from loadtest.errors import BadOptions, NoServer, NotOffered
 from loadtest.images import load_images
 from loadtest.loads import Load
 from loadtest.measuring import Measurement, address, measure, sent
+from loadtest.messages import Message
 from loadtest.progress import say
 from loadtest.results import Run
 from loadtest.scenarios import SCENARIOS, Scenario
@@ -108,11 +110,12 @@ def _measure(
         require_reload(served, target.model)
     rate = options.rate or default_rate(scenario, model)
     phases = scenario.phases(rate, options.seconds or scenario.seconds)
+    messages = scenario.traffic(target)
+    in_time = _in_time(target, messages, served.url, options)
     target_seconds = options.target_ms / 1000 if options.target_ms else model.latency_target_seconds
-    run = Run(scenario, served.url, model, options.arrivals, phases, target_seconds)
+    run = Run(scenario, served.url, model, options.arrivals, phases, target_seconds, in_time)
     if baseline:
         results.require_same_load(baseline, run)
-    messages = scenario.traffic(target)
     if options.warmup > 0:
         say(f"warming up for {options.warmup:g} s")
         warm_up = [Phase("warm-up", phases[0].rate, options.warmup)]
@@ -120,17 +123,28 @@ def _measure(
     repeats = []
     for seed in range(options.seed, options.seed + options.repeat):
         load = loads.of_phases(messages, phases, options.arrivals, seed=seed)
-        repeats.append(_repeat(scenario, served, target.model, load, target_seconds))
+        repeats.append(_repeat(scenario, served, target.model, load, in_time))
     with contextlib.suppress(NoServer):  # it may have been stopped
         model = describe(served.url, target.model)
     exit_code = served.exit_code() if scenario.stops_the_server else None
     return replace(run, model=model, repeats=repeats, exit_code=exit_code)
 
 
-def _repeat(scenario: Scenario, served: Served, model: str, load: Load, target_seconds: float) -> Measurement:
+def _in_time(
+    target: Target, messages: Sequence[Message], url: str, options: argparse.Namespace
+) -> dict[str, float]:
+    """What an answer may take, by kind of message: the target of the model that it asks."""
+    asked = {each.kind: traffic.asked(each.kind, target) for each in messages}
+    if options.target_ms:
+        return dict.fromkeys(asked, options.target_ms / 1000)
+    targets = {name: describe(url, name).latency_target_seconds for name in set(asked.values())}
+    return {kind: targets[name] for kind, name in asked.items()}
+
+
+def _repeat(scenario: Scenario, served: Served, model: str, load: Load, in_time: InTime) -> Measurement:
     due = [(share * load.seconds, disturbance) for share, disturbance in scenario.disturbances]
     timetable = Timetable(served, model, due)
-    repeat = measure(served.url, load, target_seconds, timetable)
+    repeat = measure(served.url, load, in_time, timetable)
     return replace(repeat, events=timetable.join())
 
 

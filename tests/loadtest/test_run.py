@@ -73,6 +73,49 @@ def test_mixed_models_asks_whatever_the_server_lists(tmp_path: Path) -> None:
     assert set(result(tmp_path)[1]["outcomes"]) == {"cifar10", "other"}
 
 
+def with_target(service: Behaviour, name: str, target_ms: float) -> Behaviour:
+    """The same, but for the target of one model."""
+
+    def behaviour(request: Received) -> Reply:
+        reply = service(request)
+        if request.path == f"/v1/models/{name}":
+            reply.document["latency_target_ms"] = target_ms
+        return reply
+
+    return behaviour
+
+
+@pytest.mark.parametrize(
+    ("scenario", "kinds", "hurried"),
+    [
+        ("mixed", {"cifar10", "bottle"}, {"bottle"}),
+        ("smoke", {"native", "several", "flask", "classificar"}, {"classificar"}),
+    ],
+)
+def test_every_kind_is_judged_by_the_target_of_the_model_that_it_asks(
+    tmp_path: Path, scenario: str, kinds: set[str], hurried: set[str]
+) -> None:
+    service = with_target(rotulo("cifar10", "bottle"), "cifar10", 60_000)
+    short = ["--rate", "50", "--seconds", "1", "--warmup", "0", "--out", str(tmp_path)]
+    with fake_server(with_target(service, "bottle", 0.001)) as server:
+        assert main(["run", scenario, "--url", server.url, *short]) == 0
+    folder, document = result(tmp_path)
+    answered = {kind: outcomes["answered"] for kind, outcomes in document["outcomes"].items()}
+    assert set(answered) == kinds
+    in_time = sum(count for kind, count in answered.items() if kind not in hurried)
+    assert document["summary"]["goodput_share"] == pytest.approx(in_time / sum(answered.values()))
+    assert document["other_targets_ms"] == dict.fromkeys(hurried, 0.001)
+    assert f"target 60,000 ms ({', '.join(hurried)}: 0.001)" in (folder / "report.html").read_text()
+
+
+def test_a_target_that_is_given_is_that_of_every_kind(tmp_path: Path) -> None:
+    with fake_server(with_target(rotulo("cifar10", "bottle"), "bottle", 0.001)) as server:
+        assert run(server, tmp_path, "mixed") == 0
+    document = result(tmp_path)[1]
+    assert document["summary"]["goodput_share"] == 1
+    assert document["other_targets_ms"] == {}
+
+
 def test_a_server_without_the_bottle_model_is_told_plainly(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
