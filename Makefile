@@ -36,7 +36,7 @@ torture: $(VENV)/.development ## faults and hostile inputs against a real proces
 	$(BIN)/python -m tests.torture
 
 load: $(VENV)/.development ## load a running service, with Locust's own page on port 8089
-	$(BIN)/locust -f loadtest/locustfile.py --host http://127.0.0.1:$(PORT)
+	$(BIN)/locust -f loadtest/locustfile.py --web-host 127.0.0.1 --host http://127.0.0.1:$(PORT)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

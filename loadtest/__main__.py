@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from loadtest import overload, plan, run
 from loadtest.errors import LoadtestError
+from loadtest.measuring import base_url
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -20,6 +21,8 @@ def main(arguments: Sequence[str]) -> int:
     overload.add_command(commands)
     options = parser.parse_args(arguments)
     try:
+        if options.url is not None:
+            options.url = base_url(options.url)
         return int(options.run(options))
     except LoadtestError as error:
         print(f"loadtest: {error}", file=sys.stderr)

@@ -18,9 +18,11 @@ from loadtest.schedules import Phase
 
 Floats = NDArray[np.float64]
 Summary = dict[str, float]
+InTime = float | Mapping[str, float]  # seconds that an answer may take: any, or by kind
 
 HELD_SHARE = 0.95  # of all requests answered in time: the server is not saturated
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
+OF_ERRORS = frozenset({"error_share", "lost_share"})  # where good repeats do not excuse a bad one
 _TIMING = re.compile(rb'(\w+);(?:dur|desc)="?([\d.]+)')
 
 
@@ -75,11 +77,12 @@ def rows(measured: RequestLog) -> Rows:
     )
 
 
-def summarise(part: Rows, seconds: float, target_seconds: float) -> Summary:
+def summarise(part: Rows, seconds: float, in_time: InTime) -> Summary:
     """Figures of some seconds of load; latencies are those of answers. Keys end in their unit."""
     offered = max(len(part.scheduled), 1)
     answered = part.where(part.of(Outcome.ANSWERED))
-    on_time = np.count_nonzero(answered.response <= target_seconds)
+    limits = np.array([limit(in_time, kind) for kind in answered.kind.tolist()])
+    on_time = np.count_nonzero(answered.response <= limits)
     errors = np.count_nonzero(part.of(Outcome.ERROR) | part.of(Outcome.UNREACHED))
     summary = {
         "offered_per_second": len(part.scheduled) / seconds,
@@ -99,23 +102,28 @@ def summarise(part: Rows, seconds: float, target_seconds: float) -> Summary:
     return {key: float(value) for key, value in summary.items()}
 
 
-def by_phase(all_rows: Rows, phases: Sequence[Phase], target_seconds: float) -> list[Summary]:
+def limit(in_time: InTime, kind: str) -> float:
+    """Seconds, for this kind of caller."""
+    return in_time if isinstance(in_time, float) else in_time[kind]
+
+
+def by_phase(all_rows: Rows, phases: Sequence[Phase], in_time: InTime) -> list[Summary]:
     """One summary for each phase."""
     summaries = []
     start = 0.0
     for phase in phases:
         part = all_rows.between(start, start + phase.seconds)
-        summaries.append(summarise(part, phase.seconds, target_seconds))
+        summaries.append(summarise(part, phase.seconds, in_time))
         start += phase.seconds
     return summaries
 
 
-def over_time(all_rows: Rows, seconds: float, target_seconds: float) -> list[Summary]:
+def over_time(all_rows: Rows, seconds: float, in_time: InTime) -> list[Summary]:
     """One summary for each second (of each stretch, if the run is longer than four minutes)."""
     width = max(1.0, seconds / 240)
     starts = np.arange(0, max(seconds - width / 2, width / 2), width)
     return [
-        {"second": float(start), **summarise(all_rows.between(start, start + width), width, target_seconds)}
+        {"second": float(start), **summarise(all_rows.between(start, start + width), width, in_time)}
         for start in starts
     ]
 
@@ -164,6 +172,11 @@ def known_median(values: Sequence[float]) -> float:
     """Of what is known, and what never happened (infinite) is; NaN where nothing is."""
     known = [value for value in values if not math.isnan(value)]
     return median(known) if known else math.nan
+
+
+def over_repeats(figure: str, values: Sequence[float]) -> float:
+    """The median of what is known; of errors the most."""
+    return max(values) if figure in OF_ERRORS else known_median(values)
 
 
 def _mean(values: Floats) -> float:

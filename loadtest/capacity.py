@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from loadtest.analysis import HELD_SHARE, Summary
+from loadtest.charts import number
 from loadtest.errors import NothingHeld
 
-MOST_PROBES = 9
 CLOSE_ENOUGH = 0.05  # of the rate that held
-GROWTH, RETREAT = 1.25, 0.7
+FARTHEST = 64  # times the first rate, or its 64th part: where the search ends
 
 
 def search(probe: Callable[[float], Summary], start: float) -> list[Summary]:
@@ -21,7 +21,7 @@ def search(probe: Callable[[float], Summary], start: float) -> list[Summary]:
     """
     held, broken, rate = 0.0, math.inf, start
     probes: list[Summary] = []
-    while len(probes) < MOST_PROBES and broken - held > CLOSE_ENOUGH * held:
+    while start / FARTHEST <= rate <= start * FARTHEST and broken - held > CLOSE_ENOUGH * held:
         probes.append({"rate": rate, **probe(rate)})
         if holds(probes[-1]):
             held = rate
@@ -42,6 +42,15 @@ def best(probes: list[Summary]) -> float:
     return max(goodputs)
 
 
+def described(goodput: float, probes: Sequence[Summary]) -> str:
+    """The capacity in words; without probes it was given."""
+    if not probes:
+        return f"Capacity, as given: {number(goodput)}/s"
+    if all(holds(each) for each in probes):
+        return f"Capacity: at least {number(goodput)}/s, the most that was tried; saturation was not found"
+    return f"Capacity, the best goodput below saturation: {number(goodput)}/s"
+
+
 def holds(summary: Summary) -> bool:
     """Below saturation: nearly everybody was answered in time."""
     return summary["goodput_share"] >= HELD_SHARE
@@ -49,5 +58,5 @@ def holds(summary: Summary) -> bool:
 
 def _next(held: float, broken: float) -> float:
     if math.isinf(broken):
-        return held * GROWTH
-    return (held + broken) / 2 if held else broken * RETREAT
+        return held * 2
+    return (held + broken) / 2

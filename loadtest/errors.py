@@ -4,7 +4,7 @@ LoadtestError            one line for whoever typed the command
 ├── NoImages             no image where they were looked for
 ├── NoServer             the service cannot be reached, or does not know the model
 ├── NotOffered           the service lacks what the scenario asks of it
-├── BadOptions           they contradict one another
+├── BadOptions           one is not understood, or they contradict one another
 ├── BadObjectives        objectives or an earlier run that are not understood, or of another load
 ├── NothingHeld          the server answers hardly anybody in time, however low the load
 └── BadArrivals          the file of recorded arrivals is not understood
@@ -28,7 +28,7 @@ class NotOffered(LoadtestError):
 
 
 class BadOptions(LoadtestError):
-    """Options that contradict one another."""
+    """Options that are not understood, or contradict one another."""
 
 
 class BadObjectives(LoadtestError):

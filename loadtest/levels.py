@@ -122,12 +122,12 @@ def _watched(repeat: Measurement, start: float, end: float) -> Figures:
 
 
 def middle(repeats: Sequence[Mapping[str, Any]]) -> Figures:
-    """The median of every number that is known; of counts by name, the medians by name."""
-    return {key: _middle([each[key] for each in repeats if key in each]) for key in repeats[0]}
+    """Every number `analysis.over_repeats`; of counts by name, the medians by name."""
+    return {key: _middle(key, [each[key] for each in repeats if key in each]) for key in repeats[0]}
 
 
-def _middle(values: Sequence[Any]) -> Any:
+def _middle(key: str, values: Sequence[Any]) -> Any:
     if isinstance(values[0], Mapping):
         names = sorted({name for each in values for name in each})
         return {name: median(each.get(name, 0.0) for each in values) for name in names}
-    return analysis.known_median(values)
+    return analysis.over_repeats(key, values)

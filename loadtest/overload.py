@@ -26,7 +26,7 @@ from loadtest.levels import Bench, Figures
 from loadtest.measuring import Measurement, address, measure
 from loadtest.progress import say
 from loadtest.results import without_nan
-from loadtest.schedules import Arrivals, Phase
+from loadtest.schedules import Arrivals, Phase, positive, whole
 from loadtest.serving import reached
 from loadtest.traffic import Target
 
@@ -50,13 +50,13 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--images", type=Path, help="folder or zip; the bundled samples if left out")
     parser.add_argument(
         "--target-ms",
-        type=float,
+        type=positive,
         help=f"what is in time; {TARGET_MS:g} if left out, and that of the service at --url",
     )
     parser.add_argument("--levels", type=shares, default=LEVELS, help="shares of the capacity, by comma")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each level")
-    parser.add_argument("--repeats", type=int, default=3, help="of each level")
-    parser.add_argument("--capacity", type=float, help="requests/s; searched for if left out")
+    parser.add_argument("--seconds", type=positive, default=60.0, help="of each level")
+    parser.add_argument("--repeats", type=whole, default=3, help="of each level")
+    parser.add_argument("--capacity", type=positive, help="requests/s; searched for if left out")
     parser.add_argument("--arrivals", type=Arrivals, choices=list(Arrivals), default=Arrivals.POISSON)
     parser.add_argument(
         "--tight", action="store_true", help="also one caller in a hundred who asks for 10 ms"
@@ -69,13 +69,7 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
 
 def shares(text: str) -> tuple[float, ...]:
     """`0.5,0.9,1.2`; raises ArgumentTypeError."""
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = ()
-    if not values or min(values) <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of positive numbers by comma")
-    return values
+    return tuple(positive(part) for part in text.split(","))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -130,7 +124,7 @@ class Overload:
         probes = self._probes(describe(self.url, self.options.model))
         goodput = self.options.capacity or capacity.best(probes)
         bench = self._bench(goodput)
-        say(f"capacity {goodput:.4g}/s; about {self._minutes():.0f} minutes to go")
+        say(f"{capacity.described(goodput, probes)}; about {self._minutes():.0f} minutes to go")
         document = {
             **self._head(),
             "idle": idle,

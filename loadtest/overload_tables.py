@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from loadtest import capacity
 from loadtest.charts import ms, number, share
 
 Document = Mapping[str, Any]
@@ -21,12 +22,12 @@ def _head(document: Document) -> Iterator[str]:
     yield (
         f"{model['name']}/{model['version']} on {model['engine']}, {document['cpus']} CPUs shared with the "
         f"generator; target {number(document['target_ms'])} ms; {document['arrivals']} arrivals by schedule "
-        f"(open loop), {number(document['seconds'])} s a level, medians of {document['repeats']}; "
-        f"started {document['started']}."
+        f"(open loop), {number(document['seconds'])} s a level, medians of {document['repeats']} "
+        f"(of errors the most); started {document['started']}."
     )
     yield ""
-    held = document["capacity"]["goodput_per_second"]
-    yield f"- Capacity, the best goodput below saturation: {number(held)}/s."
+    held = document["capacity"]
+    yield f"- {capacity.described(held['goodput_per_second'], held['probes'])}."
     yield (
         f"- Calm: p50 {ms(idle['response_ms_p50'])} ms, of it decoding {ms(idle['decode_ms_p50'])} and "
         f"inference {ms(idle['infer_ms_p50'])}: {ms(idle['added_ms_p50'])} ms added."

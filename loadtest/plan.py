@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from loadtest.charts import Axis, Series, line_chart, ms, number, share
 from loadtest.described import Described, describe
 from loadtest.errors import BadArrivals, BadOptions
 from loadtest.page import Chart
-from loadtest.schedules import Arrivals, drawn, positive
+from loadtest.schedules import Arrivals, drawn, positive, whole
 
 ON_TIME_SHARE = 0.99  # of all requests, for a number of replicas to be enough
 # What a service says nothing of, as it was measured on two cores.
@@ -142,9 +143,9 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser("plan", help="forecast goodput, latency and replicas", description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="a running service")
     parser.add_argument("--model", default="cifar10", help="one of its models")
-    parser.add_argument("--target-ms", type=float, help="latency target; the service's own if left out")
+    parser.add_argument("--target-ms", type=positive, help="latency target; the service's own if left out")
     parser.add_argument("--rate", type=between, default=(50, 2000), metavar="LOW..HIGH", help="requests/s")
-    parser.add_argument("--points", type=int, default=8, help="rates between LOW and HIGH")
+    parser.add_argument("--points", type=whole, default=8, help="rates between LOW and HIGH")
     parser.add_argument("--replicas", type=between, default=(1, 1000), metavar="LOW..HIGH")
     parser.add_argument(
         "--arrivals",
@@ -177,14 +178,15 @@ def rates_between(low: float, high: float, points: int) -> list[float]:
 
 
 def recorded(path: Path) -> list[float]:
-    """A file with one ascending number of seconds a line; raises BadArrivals."""
+    """A file with one ascending number of seconds a line, from its first on; raises BadArrivals."""
     try:
         times = [float(line) for line in path.read_text().split()]
     except (OSError, ValueError) as error:
         raise BadArrivals(f"{path}: {error}") from error
-    if len(times) < 2 or times != sorted(times) or not 0 <= times[0] <= times[-1] < math.inf or not times[-1]:
+    ascending = all(earlier <= later for earlier, later in pairwise(times))
+    if len(times) < 2 or not ascending or not 0 < times[-1] - times[0] < math.inf:
         raise BadArrivals(f"{path}: not at least two ascending numbers of seconds")
-    return times
+    return [each - times[0] for each in times]
 
 
 def _run(options: argparse.Namespace) -> int:

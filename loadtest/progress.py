@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
+from loadtest.analysis import InTime, limit
 from loadtest.answers import Outcome
 from loadtest.request_log import RequestLog
 
@@ -12,9 +13,9 @@ from loadtest.request_log import RequestLog
 class Progress:
     """A line that tells how it goes, once a second; on a terminal it overwrites itself."""
 
-    def __init__(self, seconds: float, target_seconds: float) -> None:
+    def __init__(self, seconds: float, in_time: InTime) -> None:
         self._seconds = seconds
-        self._target_seconds = target_seconds
+        self._in_time = in_time
         self._seen = 0
         self._at = 0.0
 
@@ -39,7 +40,8 @@ class Progress:
 
     def _on_time(self, measured: RequestLog, index: int) -> bool:
         response = measured.ended[index] - measured.scheduled[index]
-        return measured.outcomes[index] == Outcome.ANSWERED and response <= self._target_seconds
+        within = response <= limit(self._in_time, measured.kinds[index])
+        return within and measured.outcomes[index] == Outcome.ANSWERED
 
 
 def say(line: str) -> None:

@@ -26,7 +26,7 @@ def report(document: Document) -> str:
     title = f"{document['scenario']}: {document['question']}"
     lead = (
         f"{model['name']}/{model['version']} on {model['engine']}, "
-        f"target {number(document['target_ms'])} ms, "
+        f"target {number(document['target_ms'])} ms{_other_targets(document)}, "
         f"{document['arrivals']} arrivals by schedule (open loop), finished {document['finished']}."
     )
     sections = [page.warning(text) for text in warnings(document)]
@@ -42,6 +42,10 @@ def report(document: Document) -> str:
         _counts(document),
     ]
     return page.page(title, lead, sections)
+
+
+def _other_targets(document: Document) -> str:
+    return "".join(f" ({kind}: {number(target)})" for kind, target in document["other_targets_ms"].items())
 
 
 def headline(document: Document) -> list[tuple[str, str]]:
@@ -70,7 +74,9 @@ def headline(document: Document) -> list[tuple[str, str]]:
 def warnings(document: Document) -> list[str]:
     """What makes the figures doubtful."""
     failed = [
-        f"After {number(each['second'])} s: {each['what']}." for each in document["events"] if not each["ok"]
+        f"After {number(each['second'])} s of repeat {each['repeat']}: {each['what']}."
+        for each in document["events"]
+        if not each["ok"]
     ]
     if document["exit_code"]:
         failed.append(f"The server was told to stop: exit code {_ended(document['exit_code'])}.")
@@ -136,19 +142,23 @@ def _over_time(document: Document) -> list[Chart]:
 
 
 def _marks(document: Document) -> list[Mark]:
-    """Where phases begin, and what was done to the server."""
+    """Where phases begin, and what was done to the server in the last repeat, which the charts show."""
     marks, start = [], 0.0
     for phase in document["phases"]:
         marks.append(Mark(start, phase["name"]))
         start += phase["seconds"]
-    events = [Mark(event["second"], event["what"].partition(":")[0], row=1) for event in document["events"]]
+    events = [
+        Mark(event["second"], event["what"].partition(":")[0], row=1)
+        for event in document["events"]
+        if event["repeat"] == len(document["repeats"])
+    ]
     return [*(marks if len(marks) > 1 else []), *events]
 
 
 def _target(document: Document, start: float, end: float, longest: float) -> list[Series]:
-    """A line at the target, unless it is so far above that the latencies would lie flat."""
+    """A line at the target, if there is one, and not so far above that the latencies would lie flat."""
     target = document["target_ms"]
-    near = target <= TARGET_IN_SIGHT * longest
+    near = target <= TARGET_IN_SIGHT * longest and not document["other_targets_ms"]
     return [Series("target", [(start, target), (end, target)], dashed=True)] if near else []
 
 
@@ -290,7 +300,9 @@ def _outcomes(document: Document) -> str:
     names = sorted({name for outcomes in kinds.values() for name in outcomes})
     rows = [[kind, *(number(outcomes.get(name, 0)) for name in names)] for kind, outcomes in kinds.items()]
     return page.table("Requests by kind and outcome", ["kind", *names], rows) + page.table(
-        "Errors", ["what", "requests"], [[what, number(count)] for what, count in document["faults"].items()]
+        "Errors, of all repeats",
+        ["what", "requests"],
+        [[what, number(count)] for what, count in document["faults"].items()],
     )
 
 

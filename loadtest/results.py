@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -29,7 +30,7 @@ LATE_MS, LATE_SHARE = 2.0, 0.1  # late by more than both: 2 ms, and a tenth of t
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """All repeats of a scenario."""
+    """All repeats of a scenario. ``target_seconds`` is of the model, ``in_time`` of each kind of callers."""
 
     scenario: Scenario
     url: str
@@ -37,6 +38,7 @@ class Run:
     arrivals: Arrivals
     phases: Sequence[Phase]
     target_seconds: float
+    in_time: Mapping[str, float]
     repeats: Sequence[Measurement] = ()
     exit_code: int | None = None  # where the scenario stops the server
 
@@ -48,11 +50,11 @@ class Run:
 def document(
     run: Run, objectives: Sequence[Objective], baseline: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Details are those of the last repeat, the summary is the median of all."""
+    """Details are those of the last repeat; summary, faults, events and the generator are of all."""
     last = run.repeats[-1]
     summaries = [each.summary for each in run.repeats]
-    summary = {name: analysis.known_median([each[name] for each in summaries]) for name in FIGURES}
-    steps = analysis.by_phase(last.rows, run.phases, run.target_seconds)
+    summary = {name: analysis.over_repeats(name, [each[name] for each in summaries]) for name in FIGURES}
+    steps = analysis.by_phase(last.rows, run.phases, run.in_time)
     compared = compare(summaries, baseline["repeats"]) if baseline else []
     return {
         "format": FORMAT,
@@ -63,18 +65,23 @@ def document(
         "model": asdict(run.model),
         "arrivals": str(run.arrivals),
         "target_ms": run.target_seconds * 1000,
+        "other_targets_ms": _other_targets(run),
         "phases": [asdict(phase) for phase in run.phases],
         "summary": summary,
         "repeats": summaries,
         "steps": steps,
         "knee": analysis.knee(steps) if len(steps) > 3 else None,
-        "seconds": analysis.over_time(last.rows, run.seconds, run.target_seconds),
+        "seconds": analysis.over_time(last.rows, run.seconds, run.in_time),
         "outcomes": analysis.outcomes_by_kind(last.rows),
-        "faults": last.faults,
+        "faults": sum((Counter(each.faults) for each in run.repeats), Counter()),
         "forecast": _forecast(run),
         "server": last.watched.figures(),
-        "generator": _generator(last),
-        "events": [asdict(event) for event in last.events],
+        "generator": _generator(run.repeats),
+        "events": [
+            {"repeat": number, **asdict(event)}
+            for number, each in enumerate(run.repeats, 1)
+            for event in each.events
+        ],
         "exit_code": run.exit_code,
         "objectives": [
             {"text": str(each), "value": summary[each.figure], "met": each.met(summary[each.figure])}
@@ -82,6 +89,11 @@ def document(
         ],
         "comparison": [asdict(each) for each in compared],
     }
+
+
+def _other_targets(run: Run) -> dict[str, float]:
+    """By kind, where not that of the model."""
+    return {kind: each * 1000 for kind, each in run.in_time.items() if each != run.target_seconds}
 
 
 def _forecast(run: Run) -> list[analysis.Summary]:
@@ -97,7 +109,13 @@ def _forecast(run: Run) -> list[analysis.Summary]:
     return forecasts
 
 
-def _generator(repeat: Measurement) -> dict[str, Any]:
+def _generator(repeats: Sequence[Measurement]) -> dict[str, Any]:
+    """The worst of all repeats."""
+    each = [_generator_of(repeat) for repeat in repeats]
+    return {name: max(one[name] for one in each) for name in each[0]}
+
+
+def _generator_of(repeat: Measurement) -> dict[str, Any]:
     cores = max(scrape.rates(repeat.watched.at, repeat.watched.own_cpu_seconds), default=math.nan)
     late = repeat.summary["lateness_ms_p99"]
     too_late = late > max(LATE_MS, LATE_SHARE * repeat.summary["response_ms_p99"])
@@ -136,6 +154,7 @@ def require_same_load(baseline: Mapping[str, Any], run: Run) -> None:
         ("--model", baseline["model"]["name"], run.model.name),
         ("--arrivals", baseline["arrivals"], str(run.arrivals)),
         ("--target-ms", f"{baseline['target_ms']:g}", f"{run.target_seconds * 1000:g}"),
+        ("targets", baseline.get("other_targets_ms", {}), _other_targets(run)),
         ("--rate and --seconds", _load([Phase(**each) for each in baseline["phases"]]), _load(run.phases)),
     )
     for what, then, now in asked:

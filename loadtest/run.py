@@ -6,23 +6,26 @@ import argparse
 import contextlib
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from loadtest import loads, plan, results, traffic, verdict
+from loadtest.analysis import InTime
 from loadtest.described import Described, describe, served_models
 from loadtest.disturbances import Timetable, reload, require_reload
 from loadtest.errors import BadOptions, NoServer, NotOffered
 from loadtest.images import load_images
 from loadtest.loads import Load
 from loadtest.measuring import Measurement, address, measure, sent
+from loadtest.messages import Message
 from loadtest.progress import say
 from loadtest.results import Run
 from loadtest.scenarios import SCENARIOS, Scenario
-from loadtest.schedules import Arrivals, Phase
+from loadtest.schedules import Arrivals, Phase, not_negative, positive, whole
 from loadtest.serving import ADMIN_TOKEN, Served, reached
 from loadtest.traffic import Target
 
@@ -50,13 +53,19 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--model", help="one of its models; the scenario's own if left out")
     parser.add_argument("--images", type=Path, help="folder or zip; the bundled samples if left out")
-    parser.add_argument("--rate", type=float, help="requests/s; from the server's learnt curve if left out")
-    parser.add_argument("--seconds", type=float, help="length of the load; the scenario's own if left out")
-    parser.add_argument("--warmup", type=float, default=2.0, help="seconds of load before, not measured")
+    parser.add_argument(
+        "--rate", type=positive, help="requests/s; from the server's learnt curve if left out"
+    )
+    parser.add_argument("--seconds", type=positive, help="length of the load; the scenario's own if left out")
+    parser.add_argument(
+        "--warmup", type=not_negative, default=2.0, help="seconds of load before, not measured"
+    )
     parser.add_argument("--arrivals", type=Arrivals, choices=list(Arrivals), default=Arrivals.POISSON)
-    parser.add_argument("--target-ms", type=float, help="what is in time; the service's target if left out")
-    parser.add_argument("--repeat", type=int, default=1, help="times; three tell the noise to compare with")
-    parser.add_argument("--seed", type=int, default=0, help="of the schedule")
+    parser.add_argument(
+        "--target-ms", type=positive, help="what is in time; the service's target if left out"
+    )
+    parser.add_argument("--repeat", type=whole, default=1, help="times; three tell the noise to compare with")
+    parser.add_argument("--seed", type=partial(whole, least=0), default=0, help="of the schedule")
     parser.add_argument("--objectives", type=Path, help="TOML that decides the exit code; else: no errors")
     parser.add_argument("--baseline", type=Path, help="result.json of an earlier run, to compare with")
     parser.add_argument("--out", type=Path, default=Path("loadtest-results"), help="where reports go")
@@ -101,11 +110,12 @@ def _measure(
         require_reload(served, target.model)
     rate = options.rate or default_rate(scenario, model)
     phases = scenario.phases(rate, options.seconds or scenario.seconds)
+    messages = scenario.traffic(target)
+    in_time = _in_time(target, messages, served.url, options)
     target_seconds = options.target_ms / 1000 if options.target_ms else model.latency_target_seconds
-    run = Run(scenario, served.url, model, options.arrivals, phases, target_seconds)
+    run = Run(scenario, served.url, model, options.arrivals, phases, target_seconds, in_time)
     if baseline:
         results.require_same_load(baseline, run)
-    messages = scenario.traffic(target)
     if options.warmup > 0:
         say(f"warming up for {options.warmup:g} s")
         warm_up = [Phase("warm-up", phases[0].rate, options.warmup)]
@@ -113,17 +123,28 @@ def _measure(
     repeats = []
     for seed in range(options.seed, options.seed + options.repeat):
         load = loads.of_phases(messages, phases, options.arrivals, seed=seed)
-        repeats.append(_repeat(scenario, served, target.model, load, target_seconds))
+        repeats.append(_repeat(scenario, served, target.model, load, in_time))
     with contextlib.suppress(NoServer):  # it may have been stopped
         model = describe(served.url, target.model)
     exit_code = served.exit_code() if scenario.stops_the_server else None
     return replace(run, model=model, repeats=repeats, exit_code=exit_code)
 
 
-def _repeat(scenario: Scenario, served: Served, model: str, load: Load, target_seconds: float) -> Measurement:
+def _in_time(
+    target: Target, messages: Sequence[Message], url: str, options: argparse.Namespace
+) -> dict[str, float]:
+    """What an answer may take, by kind of message: the target of the model that it asks."""
+    asked = {each.kind: traffic.asked(each.kind, target) for each in messages}
+    if options.target_ms:
+        return dict.fromkeys(asked, options.target_ms / 1000)
+    targets = {name: describe(url, name).latency_target_seconds for name in set(asked.values())}
+    return {kind: targets[name] for kind, name in asked.items()}
+
+
+def _repeat(scenario: Scenario, served: Served, model: str, load: Load, in_time: InTime) -> Measurement:
     due = [(share * load.seconds, disturbance) for share, disturbance in scenario.disturbances]
     timetable = Timetable(served, model, due)
-    repeat = measure(served.url, load, target_seconds, timetable)
+    repeat = measure(served.url, load, in_time, timetable)
     return replace(repeat, events=timetable.join())
 
 

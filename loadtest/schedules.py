@@ -21,13 +21,32 @@ BURST_SECONDS = 1.0  # on average
 
 def positive(text: str) -> float:
     """A rate or a length as a command says it: a number above 0; raises ArgumentTypeError."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
+    value = _number(text)
     if not 0 < value < math.inf:
         raise ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
+
+
+def not_negative(text: str) -> float:
+    """As `positive`, or 0."""
+    value = _number(text)
+    if not 0 <= value < math.inf:
+        raise ArgumentTypeError(f"{text!r} is not a number from 0 on")
+    return value
+
+
+def whole(text: str, least: int = 1) -> int:
+    """How many times: a whole number; raises ArgumentTypeError."""
+    if not text.isdecimal() or int(text) < least:
+        raise ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 class Arrivals(StrEnum):

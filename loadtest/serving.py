@@ -55,7 +55,7 @@ def reached(
 ) -> Iterator[Served]:
     """The server at ``url``; where there is none, one of our own as `serving` starts it."""
     if url:
-        yield Served(url.rstrip("/"), admin_token=admin_token)
+        yield Served(url, admin_token=admin_token)
         return
     say(f"starting {shlex.join(command)}")
     with serving(log, flags, command) as served:

@@ -20,6 +20,7 @@ from loadtest.images import EncodedImage
 from loadtest.messages import Message, encoded, post
 
 CIFAR10, BOTTLE = "cifar10", "bottle"  # the models behind the two Flask routes
+_BEHIND = {"flask": CIFAR10, "classificar": BOTTLE}
 
 SEVERAL = 8  # images in one request
 LEAVE_AFTER_SECONDS = 0.02
@@ -44,7 +45,8 @@ class Target:
 
     @property
     def authority(self) -> str:
-        return f"{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
 
 Traffic = Callable[[Target], list[Message]]
@@ -140,6 +142,11 @@ def every_route(target: Target) -> list[Message]:
     old = {CIFAR10: flask, BOTTLE: classificar}
     routes = [native, several, *(route for name, route in old.items() if name in target.models)]
     return [message for route in routes for message in route(target)]
+
+
+def asked(kind: str, target: Target) -> str:
+    """The model that messages of this kind ask."""
+    return kind if kind in target.models else _BEHIND.get(kind, target.model)
 
 
 def _of_kind(kind: str, messages: Sequence[Message]) -> list[Message]:

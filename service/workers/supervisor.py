@@ -154,6 +154,8 @@ class Supervisor:
             child.supersede()
 
     def _listens(self, child: Child, greeting: str) -> None:
+        if self._draining.is_set():  # which has killed it
+            return
         if self._activations.is_outdated(child):
             child.supersede()
             return

@@ -67,6 +67,20 @@ def test_every_folder_of_code_but_the_tests_is_installed() -> None:
     assert {name.split(".")[0] for name in left_out} == {"tests"}
 
 
+def test_every_file_that_the_code_reads_is_installed_beside_it() -> None:
+    beside = {
+        path
+        for package in INSTALLED
+        for path in (ROOT / package.rstrip("*")).rglob("*")
+        if path.is_file() and path.suffix not in {".py", ".pyc"}
+    }
+    data: dict[str, list[str]] = PROJECT["tool"]["setuptools"]["package-data"]
+    installed = {
+        path for package, names in data.items() for name in names for path in (ROOT / package).glob(name)
+    }
+    assert beside - installed == {ROOT / "train" / "LOG.md"}  # which people read
+
+
 def test_the_image_holds_every_package_and_the_extras_that_are_asked_for() -> None:
     let_through = [
         line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")

@@ -89,7 +89,7 @@ def test_the_pod_is_given_time_for_its_drain() -> None:
     assert grace > ready["periodSeconds"] * ready["failureThreshold"] + ready["timeoutSeconds"]
 
 
-def test_liveness_waits_longer_than_the_service_waits_for_itself_and_readiness_asks_for_readiness() -> None:
+def test_liveness_asks_for_life_and_readiness_for_readiness_at_the_port_that_the_service_finds() -> None:
     assert CONTAINER["readinessProbe"]["httpGet"]["path"] == "/readyz"
     for probe in ("startupProbe", "livenessProbe"):
         assert CONTAINER[probe]["httpGet"]["path"] == "/healthz"

@@ -9,8 +9,19 @@ from pathlib import Path
 
 from tests.loadtest.fakes import Received, Reply, answers, fake_server, holding_until
 
-LOCUSTFILE = Path(__file__).parents[2] / "loadtest" / "locustfile.py"
+ROOT = Path(__file__).parents[2]
+LOCUSTFILE = ROOT / "loadtest" / "locustfile.py"
 ENOUGH = Path(__file__).with_name("enough.py")
+
+
+def test_no_command_that_is_shown_opens_locust_s_page_to_other_machines() -> None:
+    pages = ("Makefile", "docs/loadtest.md")
+    lines = [
+        line for page in pages for line in (ROOT / page).read_text().splitlines() if "locust -f " in line
+    ]
+    assert lines
+    for line in lines:
+        assert any(flag in line for flag in ("--headless", "--worker", "--web-host 127.0.0.1")), line
 
 
 def locust(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -36,10 +36,19 @@ def server_that_holds(most: float) -> list[Summary]:
     return capacity.search(probe, 100)
 
 
-@pytest.mark.parametrize("most", [20, 95, 100, 333, 420])
+@pytest.mark.parametrize("most", [2, 20, 95, 100, 333, 420, 6000])
 def test_the_capacity_is_found_from_below_and_from_above(most: float) -> None:
-    found = capacity.best(server_that_holds(most))
+    probes = server_that_holds(most)
+    found = capacity.best(probes)
     assert 0.9 * most <= found <= most
+    assert capacity.described(found, probes).startswith("Capacity, the best goodput below saturation: ")
+
+
+def test_a_server_that_holds_whatever_is_tried_is_said_to_hold_at_least_that() -> None:
+    probes = server_that_holds(math.inf)
+    assert [each["rate"] for each in probes] == [100, 200, 400, 800, 1600, 3200, 6400]
+    said = capacity.described(capacity.best(probes), probes)
+    assert said == "Capacity: at least 6,400/s, the most that was tried; saturation was not found"
 
 
 def test_a_probe_that_did_not_hold_is_not_the_capacity_however_many_it_answered() -> None:
@@ -52,7 +61,7 @@ def test_a_probe_that_did_not_hold_is_not_the_capacity_however_many_it_answered(
 
 def test_a_server_that_holds_nothing_ends_the_search_and_is_said() -> None:
     probes = server_that_holds(0)
-    assert len(probes) == capacity.MOST_PROBES
+    assert min(each["rate"] for each in probes) == 100 / capacity.FARTHEST
     with pytest.raises(NothingHeld, match="not even"):
         capacity.best(probes)
 
@@ -93,6 +102,10 @@ def test_the_middle_of_repeats_leaves_out_what_is_not_known() -> None:
         {"p99": 3.0, "why": {"full": 4}},
     ]
     assert middle(repeats) == {"p99": 2.0, "why": {"full": 2}}
+
+
+def test_two_repeats_without_errors_do_not_excuse_one_with_them() -> None:
+    assert middle([{"error_share": each} for each in (0.86, 0.0, 0.0)]) == {"error_share": 0.86}
 
 
 def test_two_loads_at_once_keep_their_times_and_their_messages() -> None:
@@ -177,13 +190,7 @@ def test_the_command_measures_every_part_and_writes_the_tables(
     assert [row["level"] for row in document["tight"]] == [0.9]
     assert document["flood"]["during"]["goodput_per_second"] > 0
     printed = capsys.readouterr().out
+    assert "\n- Capacity, as given: 40/s.\n" in printed
     assert printed == path.with_name("overload.md").read_text()
     for title in ("Beyond capacity", "The forecast", "Refused and given up", "asks for 10 ms", "on slow"):
         assert title in printed
-
-
-@pytest.mark.parametrize("wrong", ["", "0", "1,x", "-1"])
-def test_levels_are_positive_shares(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["overload", f"--levels={wrong}"])
-    assert "not a list of positive numbers" in capsys.readouterr().err

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 from loadtest import traffic
 from loadtest.__main__ import main
 from loadtest.described import Described
+from loadtest.measuring import Measurement, measure
 from loadtest.run import default_rate
 from loadtest.scenarios import SCENARIOS
 from loadtest.serving import Served
@@ -70,6 +73,49 @@ def test_mixed_models_asks_whatever_the_server_lists(tmp_path: Path) -> None:
     assert set(result(tmp_path)[1]["outcomes"]) == {"cifar10", "other"}
 
 
+def with_target(service: Behaviour, name: str, target_ms: float) -> Behaviour:
+    """The same, but for the target of one model."""
+
+    def behaviour(request: Received) -> Reply:
+        reply = service(request)
+        if request.path == f"/v1/models/{name}":
+            reply.document["latency_target_ms"] = target_ms
+        return reply
+
+    return behaviour
+
+
+@pytest.mark.parametrize(
+    ("scenario", "kinds", "hurried"),
+    [
+        ("mixed", {"cifar10", "bottle"}, {"bottle"}),
+        ("smoke", {"native", "several", "flask", "classificar"}, {"classificar"}),
+    ],
+)
+def test_every_kind_is_judged_by_the_target_of_the_model_that_it_asks(
+    tmp_path: Path, scenario: str, kinds: set[str], hurried: set[str]
+) -> None:
+    service = with_target(rotulo("cifar10", "bottle"), "cifar10", 60_000)
+    short = ["--rate", "50", "--seconds", "1", "--warmup", "0", "--out", str(tmp_path)]
+    with fake_server(with_target(service, "bottle", 0.001)) as server:
+        assert main(["run", scenario, "--url", server.url, *short]) == 0
+    folder, document = result(tmp_path)
+    answered = {kind: outcomes["answered"] for kind, outcomes in document["outcomes"].items()}
+    assert set(answered) == kinds
+    in_time = sum(count for kind, count in answered.items() if kind not in hurried)
+    assert document["summary"]["goodput_share"] == pytest.approx(in_time / sum(answered.values()))
+    assert document["other_targets_ms"] == dict.fromkeys(hurried, 0.001)
+    assert f"target 60,000 ms ({', '.join(hurried)}: 0.001)" in (folder / "report.html").read_text()
+
+
+def test_a_target_that_is_given_is_that_of_every_kind(tmp_path: Path) -> None:
+    with fake_server(with_target(rotulo("cifar10", "bottle"), "bottle", 0.001)) as server:
+        assert run(server, tmp_path, "mixed") == 0
+    document = result(tmp_path)[1]
+    assert document["summary"]["goodput_share"] == 1
+    assert document["other_targets_ms"] == {}
+
+
 def test_a_server_without_the_bottle_model_is_told_plainly(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,6 +149,56 @@ def test_a_reload_that_fails_under_load_fails_the_run(tmp_path: Path) -> None:
     assert events
     assert not events[0]["ok"]
     assert events[0]["what"].startswith("reload: 500 after ")
+
+
+def test_an_error_in_the_first_of_three_repeats_fails_the_run(tmp_path: Path) -> None:
+    with fake_server(failing_once(rotulo("cifar10"), "/predict")) as server:
+        assert run(server, tmp_path, "steady", "--repeat", "3") == 1
+    document = result(tmp_path)[1]
+    assert [each["error_share"] > 0 for each in document["repeats"]] == [True, False, False]
+    for figure in ("error_share", "lost_share"):
+        assert document["summary"][figure] == document["repeats"][0][figure]
+    assert list(document["faults"].values()) == [1]
+
+
+def test_a_reload_that_fails_in_the_first_of_three_repeats_fails_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with fake_server(failing_once(rotulo("cifar10"), "/activate", after=1)) as server:
+        assert run(server, tmp_path, "reload", "--seconds", "1.2", "--repeat", "3") == 1
+    events = result(tmp_path)[1]["events"]
+    assert {each["repeat"] for each in events} == {1, 2, 3}
+    assert [each["repeat"] for each in events if not each["ok"]] == [1]
+    assert " s of repeat 1: reload: 500 after " in capsys.readouterr().out
+
+
+def failing_once(service: Behaviour, route: str, after: int = 0) -> Behaviour:
+    """A 500 to the first request of this route, or to the one after so many."""
+    turn = itertools.count()
+
+    def behaviour(request: Received) -> Reply:
+        fails = request.path.endswith(route) and next(turn) == after
+        return Reply(500) if fails else service(request)
+
+    return behaviour
+
+
+def test_a_generator_that_was_late_in_the_first_of_three_repeats_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn = itertools.count()
+
+    def measured(*arguments: Any) -> Measurement:
+        repeat = measure(*arguments)
+        late = 1000.0 if next(turn) == 0 else 0.0
+        return replace(repeat, summary={**repeat.summary, "lateness_ms_p99": late})
+
+    monkeypatch.setattr("loadtest.run.measure", measured)
+    with fake_server(rotulo("cifar10")) as server:
+        run(server, tmp_path, "steady", "--repeat", "3")
+    generator = result(tmp_path)[1]["generator"]
+    assert generator["is_bottleneck"]
+    assert generator["lateness_ms_p99"] == 1000
 
 
 def test_a_server_that_is_not_ours_is_not_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from service.settings import Settings
+from service.workers.assignment import Assignment
 from service.workers.children import Child
 from service.workers.supervisor import Supervisor
 
@@ -24,6 +25,18 @@ class FakeChild:
         self.asked += 1
         await self.may_answer.wait()
         return [["a", "", "counter", [["a_total", {}, float(self.asked)]]]]
+
+
+async def test_a_worker_that_a_drain_killed_in_its_start_does_not_count_as_ready_when_its_word_comes(
+    models_dir: Path,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        supervisor = Supervisor(Settings(models_dir=models_dir, workers=2), [], listener, print)
+    assignment = Assignment(1, 2, [], 8000, None, supervisor._activations.versions)
+    child = supervisor._children[1] = Child(assignment, supervisor._answer)
+    supervisor.drain()
+    await supervisor._answer(child, "listening", "listening")
+    assert not child.ready
 
 
 async def test_scrapes_at_the_same_time_ask_the_workers_once_and_the_next_one_asks_again(
