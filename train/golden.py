@@ -84,7 +84,7 @@ def choose(answers: Answers, predictor: Predictor) -> bytes:
     samples = [png(pixels[i]) for i in about]
     again = np.array([golden.answer(predictor, sample) for sample in samples], np.float32)
     chosen = _by_confidence(again, labels[about])
-    return samples[chosen[len(chosen) // 2]]
+    return samples[int(chosen[len(chosen) // 2])]
 
 
 def _by_confidence(probabilities: metrics.Probabilities, labels: Labels) -> Indices:

@@ -76,7 +76,8 @@ class Brightness:
 
     def logits(self, pixels: Pixels) -> Logits:
         means = pixels.mean(axis=(1, 2, 3))
-        return np.stack([means - 128, 0 * means], axis=1).astype(np.float32) / 32
+        logits: Logits = (np.stack([means - 128, 0 * means], axis=1) / 32).astype(np.float32)
+        return logits
 
 
 def chosen_of(inner: list[int], outer: list[int], resize: Literal["stretch", "crop"]) -> int:
