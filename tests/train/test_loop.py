@@ -81,7 +81,7 @@ def test_of_epochs_that_are_right_equally_often_the_one_of_least_loss_is_kept(
     certainties, heads = iter([1.0, 3.0, 2.0, 3.0]), []
 
     def predict(setting: loop.Setting, model: nn.Module, indices: object) -> torch.Tensor:  # noqa: ARG001
-        heads.append(model.get_parameter("network.fc.bias").clone())
+        heads.append(model.get_parameter("fc.bias").clone())
         return next(certainties) * nn.functional.one_hot(labels).float()  # every answer right
 
     monkeypatch.setattr(loop, "predict", predict)
@@ -125,7 +125,7 @@ def test_statistics_that_overflow_are_never_kept_as_the_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def overflow(model: torch.nn.Module, batches: object) -> None:  # noqa: ARG001
-        nn.init.constant_(model.get_buffer("network.bn1.running_var"), float("inf"))  # answers stay finite
+        nn.init.constant_(model.get_buffer("bn1.running_var"), float("inf"))  # answers stay finite
 
     monkeypatch.setattr(network, "measure_batch_norms", overflow)
     setting = a_setting(tmp_path)
