@@ -1,4 +1,4 @@
-"""The 3x3 convolutions of a network's last stage, as products of matrices where that is faster."""
+"""3x3 convolutions over small maps, as products of matrices where that is faster."""
 
 from __future__ import annotations
 
