@@ -169,13 +169,14 @@ class Batcher(Generic[Item, Answer]):
         finally:
             del outcome  # or it would refer to itself through its traceback
 
-    async def warm_up(self, item: Item, *, repeats: int = 3) -> None:
-        """Seed the latency model: time batches of 1, 2, 4, ... of this item in the engine thread.
+    async def warm_up(self, item: Item, sizes: Sequence[int] = (), *, repeats: int = 3) -> None:
+        """Seed the latency model: time batches of this item in the engine thread, of these ``sizes``, or of
+        1, 2, 4, ... and of the largest.
 
         Raises whatever ``run_batch`` raises or gives as an answer.
         """
         measured = []
-        for size in _doubling(self.policy.max_batch_size):
+        for size in sizes or _doubling(self.policy.max_batch_size):
             work = partial(self._rehearse, [item] * size)
             await self._device.measure(work)  # the first of its size may compile or allocate
             measured += [(size, await self._device.measure(work)) for _ in range(repeats)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import openvino as ov
 
+from models.batch_sizes import padded
 from models.engines import processor
 from models.engines.choice import Precision
 from models.engines.openvino_core import core
@@ -35,7 +36,10 @@ def worthwhile() -> frozenset[str]:
 
 
 class OpenVinoEngine:
-    """Runs a graph of `openvino_graph` at one precision: one stream on `threads` threads."""
+    """Runs a graph of `openvino_graph` at one precision: one stream on `threads` threads.
+
+    A batch is filled up to one of `batch_sizes`, or to the largest that has been run, if that is less.
+    """
 
     def __init__(self, graph: ov.Model, precision: Precision, threads: int = 1) -> None:
         self._precision = precision
@@ -49,11 +53,16 @@ class OpenVinoEngine:
             },
         )
         self._request = compiled.create_infer_request()
+        self._largest = 0
 
     @property
     def name(self) -> str:
         return f"openvino cpu {self._precision}"
 
     def logits(self, pixels: Pixels) -> Logits:
+        count = len(pixels)
+        self._largest = max(self._largest, count)
+        if missing := min(padded(count), self._largest) - count:
+            pixels = np.concatenate((pixels, np.zeros((missing, *pixels.shape[1:]), pixels.dtype)))
         output = self._request.infer([pixels], share_inputs=True)
-        return np.array(output[0])  # a copy: the request's own buffer is written by the next batch
+        return np.array(output[0][:count])  # a copy: the request's own buffer is written by the next batch

@@ -571,6 +571,16 @@ class TestTheDevice:
         assert [point.size for point in batcher.curve()] == [1, 2, 4, 8, 12]
         assert batcher.latency.p99(12) > 0.0
 
+    async def test_warming_up_measures_the_sizes_it_is_given(self, make: Make) -> None:
+        sizes: list[int] = []
+
+        def sized(items: Sequence[int]) -> list[int]:
+            sizes.append(len(items))
+            return double(items)
+
+        await make(sized).warm_up(0, [1, 3, 7], repeats=1)
+        assert sizes == [1, 1, 3, 3, 7, 7]
+
     @pytest.mark.parametrize(
         ("answers", "failure"),
         [([], WrongResultCount), ([ValueError()], ValueError), ([0, 0], WrongResultCount)],

@@ -71,10 +71,10 @@ class FixedWaitBatcher:
         outcome: Answered[Any] = await answer
         return outcome
 
-    async def warm_up(self, item: Any) -> None:
+    async def warm_up(self, item: Any, sizes: Sequence[int]) -> None:
         """The curve is for `GET /v1/models`; no decision depends on it."""
         self.latency = LatencyModel(
-            [(size, await self._device.measure(partial(self._run_batch, [item] * size))) for size in _SIZES]
+            [(size, await self._device.measure(partial(self._run_batch, [item] * size))) for size in sizes]
         )
 
     async def drain(self) -> None:

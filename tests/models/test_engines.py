@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import openvino as ov
@@ -21,7 +22,7 @@ from models.engines.choice import Wish, choose
 from models.engines.openvino_engine import OpenVinoEngine, capabilities
 from models.engines.torch_engine import TorchEngine
 from models.errors import BadArtifact
-from models.images import prepare
+from models.images import Pixels, prepare
 from models.manifest import Calibration, Export, Manifest, ResNet18, WeightsFile
 from tests.conftest import SAMPLES, spec
 
@@ -138,6 +139,33 @@ def test_openvino_computes_what_torch_computes(loaded: Artifact) -> None:
     got = OpenVinoEngine(openvino_graph.build(loaded), "fp32").logits(pixels)
     assert got.dtype == expected.dtype == np.float32
     assert np.abs(got - expected).max() < 1e-3
+
+
+def test_a_batch_that_openvino_fills_up_has_the_answers_of_its_own_images(loaded: Artifact) -> None:
+    engine = OpenVinoEngine(openvino_graph.build(loaded), "fp32")
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+    expected = engine.logits(pixels)
+    for count in (11, 9, 5):
+        got = engine.logits(pixels[:count])
+        assert got.shape == (count, expected.shape[1])
+        assert np.abs(got - expected[:count]).max() < 1e-3
+
+
+def test_openvino_runs_no_size_but_those_and_none_above_the_largest_it_was_given(
+    loaded: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = OpenVinoEngine(openvino_graph.build(loaded), "fp32")
+    run: list[int] = []
+    infer = engine._request.infer
+
+    def noted(inputs: list[Pixels], **options: bool) -> object:
+        run.append(len(inputs[0]))
+        return infer(inputs, **options)
+
+    monkeypatch.setattr(engine, "_request", SimpleNamespace(infer=noted))
+    for count in (22, 21, 17, 13, 8, 3):
+        engine.logits(np.zeros((count, 32, 32, 3), np.uint8))
+    assert run == [22, 22, 20, 14, 8, 3]
 
 
 def test_an_openvino_answer_survives_the_next_batch(loaded: Artifact) -> None:
