@@ -26,7 +26,8 @@ class Prediction:
 
     def top(self, count: int) -> list[int]:
         """Indices of the `count` likeliest classes, likeliest first."""
-        return [int(index) for index in np.argsort(-self.probabilities, kind="stable")[:count]]
+        ranking: list[int] = (-self.probabilities).argsort(kind="stable")[:count].tolist()
+        return ranking
 
 
 class Predictor:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
@@ -70,19 +70,19 @@ def create_app(service: Service) -> Edge:
     return Edge(api, endpoints, {route.route: route for route in flask_routes}, service)
 
 
-Handler = Callable[[Request, Exception], JSONResponse]
+Handler = Callable[[Request, Exception], Response]
 
 
-def _on_the_loop(handler: Handler) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
+def _on_the_loop(handler: Handler) -> Callable[[Request, Exception], Awaitable[Response]]:
     """Starlette gives what is no coroutine a thread, up to 40 of them in a flood of bad requests."""
 
-    async def handle(request: Request, error: Exception) -> JSONResponse:
+    async def handle(request: Request, error: Exception) -> Response:
         return handler(request, error)
 
     return handle
 
 
-def _parameter_problem(request: Request, error: Exception) -> JSONResponse:
+def _parameter_problem(request: Request, error: Exception) -> Response:
     """FastAPI's 422 for parameters, as the 400 of every other malformed request."""
     first = getattr(error, "errors", list)()[0]
     where = ".".join(str(part) for part in first["loc"])

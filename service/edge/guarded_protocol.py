@@ -38,6 +38,7 @@ from typing import ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from service.edge.disconnect import LEFT
 from service.edge.middleware import request_id_of
 from service.edge.request_head import fault_in_head, too_large
 from service.errors import MalformedRequest, ServiceError, SlowClient, problem_body, problem_of
@@ -101,10 +102,15 @@ class GuardedProtocol(HttpToolsProtocol):
         for cycle in self._unanswered:  # uvicorn tells the last one, which may not be the one that runs
             cycle.disconnected = True
             cycle.message_event.set()
+            cycle.scope["state"][LEFT].set_result(None)
         super().connection_lost(exc)
-        del self._answer_transport  # which holds on to this
         if self._timer is not None:
             self._timer.cancel()
+        # Each holds on to this, and so to its half of a body, until a collection of garbage finds them.
+        del self._answer_transport
+        self._unanswered.clear()
+        self.pipeline.clear()
+        self._forget_request()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -133,6 +139,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         # The loop's clock stands still in a round: what waits in it for others' requests counts as well.
         self.cycle.scope["state"]["arrived"] = self.loop.time()
+        self.cycle.scope["state"][LEFT] = self.loop.create_future()
         self.cycle.transport = self._answer_transport
         self._unanswered.append(self.cycle)
         self.headers = []  # for the trailers, which the parser reports alike; the scope keeps its own list

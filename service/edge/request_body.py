@@ -57,13 +57,19 @@ class Intake:
 
     async def _receive(self, receive: Receive, received: bytearray) -> None:
         """Counts what has come: a length that was announced and never sent costs nothing."""
+        more = True
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                async for chunk in _chunks(receive):
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientLeft("the client left before its body arrived")
+                    chunk = message.get("body", b"")
                     received += chunk
                     self._held += len(chunk)
                     self._refuse_too_large(len(received))
                     self._refuse_over_capacity()
+                    more = message.get("more_body", False)
         except TimeoutError:
             raise SlowClient(f"the body took longer than {self._timeout_seconds:g} s") from None
 
@@ -83,13 +89,3 @@ class Intake:
     def _refuse_over_capacity(self) -> None:
         if self._held > self._max_bytes_held:
             raise Overloaded("too many request bodies in memory")
-
-
-async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientLeft("the client left before its body arrived")
-        yield message.get("body", b"")
-        more = message.get("more_body", False)

@@ -82,7 +82,7 @@ def flask_app(service: Service) -> Flask:
         scope = request.environ[SCOPE_KEY]
         model, budget = scope["state"][MODEL_KEY], budget_of(scope)
         images = _files(service.settings.max_images)
-        async with cancelled_when_client_leaves(request.environ[RECEIVE_KEY]):
+        with cancelled_when_client_leaves(scope, request.environ[RECEIVE_KEY]):
             if len(images) == 1:  # alone, its error is the response's status
                 results: list[Classified | Exception] = [await model.classify(images[0], budget)]
             else:
@@ -98,7 +98,7 @@ def flask_app(service: Service) -> Flask:
         scope = request.environ[SCOPE_KEY]
         model, budget = scope["state"][MODEL_KEY], budget_of(scope)
         image = _only_file()
-        async with cancelled_when_client_leaves(request.environ[RECEIVE_KEY]):
+        with cancelled_when_client_leaves(scope, request.environ[RECEIVE_KEY]):
             result = await model.classify(image, budget)
         response = jsonify(_status(model.classes, result.prediction))
         response.headers.update(model.cache_headers([result]))

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from service.asgi import Receive, Scope, Send
 from service.budget import budget_of
 from service.edge.disconnect import cancelled_when_client_leaves
 from service.errors import MalformedRequest, problem_body
+from service.json_response import FastJSONResponse
 from service.native.payloads import (
     AnswerPayload,
     AnswersPayload,
@@ -121,7 +122,7 @@ async def _predict(service: Service, slot: ModelSlot, request: Request, top_k: i
         model.admit(budget)
         async with service.intake.body(request.scope, request.receive) as body:
             images, is_list = await images_of(request.headers, body, service.settings.max_images)
-            async with cancelled_when_client_leaves(request.receive):
+            with cancelled_when_client_leaves(request.scope, request.receive):
                 if is_list:
                     results = await model.classify_all(images, budget)
                     response = _answers(request, model, results, top_k)
@@ -151,7 +152,9 @@ def _answer(served: ServedModel, classified: Classified, top_k: int) -> Response
     headers = served.cache_headers((classified,))
     if classified.cache != "hit":
         headers["Server-Timing"] = server_timing(classified.decode_seconds, classified.answered)
-    return JSONResponse({"model": manifest.name, "version": manifest.version, **prediction}, headers=headers)
+    return FastJSONResponse(
+        {"model": manifest.name, "version": manifest.version, **prediction}, headers=headers
+    )
 
 
 def _answers(
@@ -165,7 +168,7 @@ def _answers(
         else prediction_payload(result.answered.value, manifest.classes, top_k)
         for result in results
     ]
-    return JSONResponse(
+    return FastJSONResponse(
         {"model": manifest.name, "version": manifest.version, "predictions": predictions},
         headers=served.cache_headers(results),
     )

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import secrets
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from models.images import Pixels
@@ -91,6 +92,7 @@ def microseconds_of(moment: datetime) -> int:
     return (aware - _EPOCH) // timedelta(microseconds=1)
 
 
+@lru_cache(maxsize=1024)  # nearly always one of a few names and labels
 def storable(text: str) -> str:
     """What every database takes as text: PostgreSQL has no NUL, and UTF-8 no lone surrogates."""
     return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

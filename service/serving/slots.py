@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 
 from models.errors import RotuloModelError, UnknownModel
@@ -52,11 +52,9 @@ class ModelSlot:
         )
         metrics.active(self.name, self.active.version, predictor.engine.name)
 
-    @contextmanager
-    def use(self) -> Iterator[ServedModel]:
+    def use(self) -> AbstractContextManager[ServedModel]:
         """The active version, for the whole of one request."""
-        with self.active.in_use() as model:
-            yield model
+        return self.active.in_use()
 
     def versions(self) -> tuple[str, ...]:
         """On disk now, oldest first."""

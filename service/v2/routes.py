@@ -126,7 +126,7 @@ async def _infer(service: Service, model: ServedModel, request: Request) -> Resp
     limits = InputLimits(service.settings.max_images, model.predictor.manifest.preprocessing.size)
     async with service.intake.body(request.scope, request.receive) as body:
         asked = read_request(body, request.headers.get(HEADER_LENGTH), limits)
-        async with cancelled_when_client_leaves(request.receive):
+        with cancelled_when_client_leaves(request.scope, request.receive):
             decoded = await _decoded_all(model, asked, budget)
             results = await all_or_none(model.answer(each, budget) for each in decoded)
         response = _answered(model, asked, results)

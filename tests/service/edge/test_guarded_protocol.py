@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import re
 import socket
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -443,6 +445,32 @@ async def test_the_request_that_runs_is_told_of_a_lost_connection_though_another
     protocol.connection_lost(None)
     await asyncio.gather(*protocol.tasks)
     assert told[-1] == "http.disconnect"
+
+
+async def test_a_connection_lost_in_the_middle_of_a_body_is_freed_without_a_collection_of_garbage() -> None:
+    """Else its part of the body stays until there is one, and many who hang up take 100 MB."""
+
+    async def app(_scope: Any, receive: Any, _: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    limits = guarded_protocol.ConnectionLimits(60, MAX_HEADER_BYTES, 60)
+    config = Config(app, ws="none", log_level="critical")
+    protocol = guarded_protocol.guarded(limits)(config, ServerState(), {})
+    gone = weakref.ref(protocol)
+    gc.disable()
+    try:
+        protocol.connection_made(Discarding())
+        protocol.data_received(b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1000\r\n\r\nhalf")
+        running = list(protocol.tasks)
+        protocol.connection_lost(None)
+        del protocol
+        await asyncio.gather(*running)
+        running.clear()
+        await asyncio.sleep(0)  # the task's own callbacks
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_request_in_the_bytes_that_end_an_early_answered_body_has_no_idle_timer() -> None:

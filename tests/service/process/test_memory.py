@@ -41,6 +41,22 @@ print(len(gc.get_objects()))
 """
 
 
+COLLECTED = """
+import gc
+from service.process.memory import leave_out_of_collections
+kept = [[] for _ in range(1_000_000)]
+leave_out_of_collections()
+before = gc.get_stats()[2]["collections"]
+kept.extend([] for _ in range(100_000))
+print(gc.get_stats()[2]["collections"] - before)
+"""
+
+
+def test_full_collections_do_not_wait_for_a_quarter_of_what_is_left_out() -> None:
+    result = subprocess.run([sys.executable, "-c", COLLECTED], cwd=ROOT, capture_output=True, text=True)
+    assert int(result.stdout) > 0, result.stderr
+
+
 def test_what_stays_is_looked_at_in_no_collection() -> None:
     result = subprocess.run([sys.executable, "-c", FROZEN], cwd=ROOT, capture_output=True, text=True)
     assert int(result.stdout) < 1000, result.stderr
