@@ -169,18 +169,21 @@ class Batcher(Generic[Item, Answer]):
         finally:
             del outcome  # or it would refer to itself through its traceback
 
-    async def warm_up(self, item: Item, sizes: Sequence[int] = (), *, repeats: int = 3) -> None:
-        """Seed the latency model: time batches of this item in the engine thread, of these ``sizes``, or of
-        1, 2, 4, ... and of the largest.
+    async def warm_up(self, item: Item, steps: Sequence[int] = (), *, repeats: int = 3) -> None:
+        """Run batches of this item in the engine thread, and seed the latency model with the time they take.
 
+        Each size is run once, since the first of it may compile or allocate; 1, 2, 4, ... and the largest are
+        then timed. ``steps``: the sizes, ascending, to the next of which ``run_batch`` fills up every batch.
         Raises whatever ``run_batch`` raises or gives as an answer.
         """
+        timed = _doubling(self.policy.max_batch_size)
         measured = []
-        for size in sizes or _doubling(self.policy.max_batch_size):
+        for size in sorted({*steps, *timed}):
             work = partial(self._rehearse, [item] * size)
-            await self._device.measure(work)  # the first of its size may compile or allocate
-            measured += [(size, await self._device.measure(work)) for _ in range(repeats)]
-        self._lane.latency = LatencyModel(measured)
+            await self._device.measure(work)
+            if size in timed:
+                measured += [(size, await self._device.measure(work)) for _ in range(repeats)]
+        self._lane.latency = LatencyModel(measured, steps)
 
     async def drain(self) -> None:
         """Accept no more; return when everybody who was accepted has been answered."""

@@ -45,10 +45,13 @@ class LatencyModel:
     Before the first observation everything is expected to take 0 seconds.
     """
 
-    def __init__(self, measured: Iterable[tuple[int, float]] = ()) -> None:
-        """``measured``: (batch size, seconds) of the warm-up, ideally several for each of 1, 2, 4, 8, ..."""
+    def __init__(self, measured: Iterable[tuple[int, float]] = (), steps: Iterable[int] = ()) -> None:
+        """``measured``: (batch size, seconds) of the warm-up, ideally several for each of 1, 2, 4, 8, ...
+
+        ``steps``: sizes, ascending, of which every batch takes the time of the next.
+        """
         samples = sorted((size, max(seconds, _TICK_SECONDS)) for size, seconds in measured)
-        self._shape = _interpolated(samples) if samples else [0.0, 1.0]
+        self._shape = _in_steps(_interpolated(samples), steps) if samples else [0.0, 1.0]
         self._count = 0
         self._x = self._y = self._xx = self._xy = 0.0
         self._fixed, self._slope = 0.0, 0.0
@@ -148,3 +151,11 @@ def _interpolated(samples: Sequence[tuple[int, float]]) -> list[float]:
         step = (high_seconds - low_seconds) / (high - low)
         shape.extend(low_seconds + step * (size - low) for size in range(low + 1, high + 1))
     return list(accumulate(shape, max))
+
+
+def _in_steps(shape: Sequence[float], steps: Iterable[int]) -> list[float]:
+    """The same, where each size from 1 on takes the time of the next of ``steps``, if there is one."""
+    stepped = list(shape)
+    for below, size in pairwise((0, *steps)):
+        stepped[below + 1 : size + 1] = [shape[size]] * (size - below)
+    return stepped

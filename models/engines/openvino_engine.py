@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import openvino as ov
 
-from models.batch_sizes import padded
+from models.batch_sizes import batch_sizes, padded
 from models.engines import processor
 from models.engines.choice import Precision
 from models.engines.openvino_core import core
-from models.engines.protocol import Logits
+from models.engines.protocol import Engine, Logits
 from models.images import Pixels
 
 # Of what is not quantised, which in an int8 export is next to nothing: every layer with weights runs in int8.
@@ -35,7 +35,7 @@ def worthwhile() -> frozenset[str]:
     return capabilities() - ({"bf16"} if processor.bfloat16_is_slow() else set())
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(Engine):
     """Runs a graph of `openvino_graph` at one precision: one stream on `threads` threads.
 
     A batch is filled up to one of `batch_sizes`, or to the largest that has been run, if that is less.
@@ -58,6 +58,9 @@ class OpenVinoEngine:
     @property
     def name(self) -> str:
         return f"openvino cpu {self._precision}"
+
+    def batch_sizes(self, most: int) -> list[int]:
+        return batch_sizes(most)
 
     def logits(self, pixels: Pixels) -> Logits:
         count = len(pixels)

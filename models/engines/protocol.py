@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +15,12 @@ Logits = NDArray[np.float32]
 
 class Engine(Protocol):
     """Runs one network on batches of pixels; called from one thread at a time."""
+
+    def batch_sizes(self, most: int) -> Sequence[int]:  # noqa: ARG002
+        """The sizes, ascending up to `most`, to the next of which a batch is filled up; none where each size
+        is run as it is.
+        """
+        return ()
 
     @property
     def name(self) -> str:

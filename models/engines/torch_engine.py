@@ -14,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models import networks
 from models.artifact import Artifact
-from models.engines.protocol import Logits
+from models.engines.protocol import Engine, Logits
 from models.errors import BadArtifact, EngineUnavailable
 from models.images import Pixels
 
@@ -22,7 +22,7 @@ from models.images import Pixels
 _TRACING = Lock()
 
 
-class TorchEngine:
+class TorchEngine(Engine):
     """fp32 on a CPU, half precision on CUDA; channels-last on both.
 
     The batch norms are folded into the convolutions, and the network runs as one TorchScript call, without

@@ -18,7 +18,7 @@ No deadline can be set nearer than the timer's longest sleep, so that none is se
 Of uvicorn's internals it needs these attributes (a test reads this list), that `send_400_response` is what
 answers a parser's error, and that the scope keeps the list of headers which the parser filled.
 
-    protocol: _unset_keepalive_if_required _unsupported_upgrade_warning cycle headers loop on_body
+    protocol: _unset_keepalive_if_required _unsupported_upgrade_warning cycle flow headers loop on_body
     protocol: on_headers_complete on_message_begin
     protocol: on_message_complete on_response_complete parser pause_writing pipeline resume_writing scope
     protocol: send_400_response server_state timeout_keep_alive timeout_keep_alive_handler
@@ -154,6 +154,9 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._undelivered = 0
         self._in_body = False
+        if not self.pipeline:
+            # Who has the whole body asks for nothing more, and a paused transport sees no client leave.
+            self.flow.resume_reading()
         if not self._answering():  # answered before its body came; idle only now
             self._forget_request()
             self._head_by = None

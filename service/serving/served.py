@@ -13,7 +13,6 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import numpy as np
 
 from batching import Answered, Batcher, DeadlineExceeded
-from models.batch_sizes import batch_sizes
 from models.errors import BadArtifact, ImageError
 from models.images import Pixels
 from models.predictor import Prediction, Predictor
@@ -116,8 +115,8 @@ class ServedModel:
         manifest = self.predictor.manifest
         size = manifest.preprocessing.size
         try:
-            sizes = batch_sizes(self.batcher.policy.max_batch_size)
-            await self.batcher.warm_up(np.zeros((size, size, 3), np.uint8), sizes)
+            steps = self.predictor.engine.batch_sizes(self.batcher.policy.max_batch_size)
+            await self.batcher.warm_up(np.zeros((size, size, 3), np.uint8), steps)
         except Exception as error:
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise BadArtifact(

@@ -571,15 +571,17 @@ class TestTheDevice:
         assert [point.size for point in batcher.curve()] == [1, 2, 4, 8, 12]
         assert batcher.latency.p99(12) > 0.0
 
-    async def test_warming_up_measures_the_sizes_it_is_given(self, make: Make) -> None:
+    async def test_warming_up_runs_the_steps_too_and_learns_them(self, make: Make) -> None:
         sizes: list[int] = []
 
         def sized(items: Sequence[int]) -> list[int]:
             sizes.append(len(items))
             return double(items)
 
-        await make(sized).warm_up(0, [1, 3, 7], repeats=1)
-        assert sizes == [1, 1, 3, 3, 7, 7]
+        batcher = make(sized, BatchPolicy(1.0, max_batch_size=8))
+        await batcher.warm_up(0, [1, 2, 4, 6, 8], repeats=1)
+        assert sizes == [1, 1, 2, 2, 4, 4, 6, 8, 8]
+        assert batcher.latency.typical(5) == batcher.latency.typical(6)
 
     @pytest.mark.parametrize(
         ("answers", "failure"),

@@ -32,6 +32,11 @@ def test_the_warm_up_is_interpolated() -> None:
         assert model.typical(size) == pytest.approx(seconds(size))
 
 
+def test_a_batch_that_is_filled_up_takes_the_time_of_the_next_step() -> None:
+    model = LatencyModel([(1, 1.0), (2, 2.0), (4, 4.0), (8, 8.0)], steps=[1, 2, 4, 6, 8])
+    assert [model.typical(size) for size in range(1, 9)] == pytest.approx([1, 2, 4, 4, 6, 6, 8, 8])
+
+
 def test_beyond_the_warm_up_time_grows_with_the_size() -> None:
     assert warmed_up().typical(64) == pytest.approx(2 * seconds(32))
 

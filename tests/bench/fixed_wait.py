@@ -71,10 +71,13 @@ class FixedWaitBatcher:
         outcome: Answered[Any] = await answer
         return outcome
 
-    async def warm_up(self, item: Any, sizes: Sequence[int]) -> None:
+    async def warm_up(self, item: Any, steps: Sequence[int]) -> None:
         """The curve is for `GET /v1/models`; no decision depends on it."""
         self.latency = LatencyModel(
-            [(size, await self._device.measure(partial(self._run_batch, [item] * size))) for size in sizes]
+            [
+                (size, await self._device.measure(partial(self._run_batch, [item] * size)))
+                for size in sorted({*steps, *_SIZES})
+            ]
         )
 
     async def drain(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from models import artifact, golden
 from models.artifact import Artifact
+from models.engines import protocol
 from models.engines.choice import Choice, Precision
 from models.engines.protocol import Logits
 from models.errors import BadArtifact
@@ -20,7 +21,7 @@ from tests.conftest import CLASSES, ImageMaker, spec
 CAT, DOG = CLASSES.index("cat"), CLASSES.index("dog")
 
 
-class Engine:
+class Engine(protocol.Engine):
     """Gives a class a probability, and the others what is left, whatever it sees."""
 
     name = "test"

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from models import artifact, networks
+from models.engines.protocol import Engine
 from models.engines.torch_engine import TorchEngine
 from models.errors import BadArtifact, BadOutput
 from models.images import prepare
@@ -75,7 +76,7 @@ def test_huge_logits_do_not_overflow() -> None:
     assert softmax(np.array([[1e30, -1e30]], np.float32), 1.0).tolist() == [[1, 0]]
 
 
-class _Engine:
+class _Engine(Engine):
     name = "test"
 
     def __init__(self, logits: list[list[float]]) -> None:

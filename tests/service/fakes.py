@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from models.engines.protocol import Logits
+from models.engines.protocol import Engine, Logits
 from models.images import Pixels, Preprocessing
 from models.manifest import Manifest, ModelSpec, WeightsFile
 from models.predictor import Predictor
 from tests.conftest import CLASSES, spec
 
 
-class PixelEngine:
+class PixelEngine(Engine):
     """Logits that spell the first pixel of an image, so that every image has an answer of its own."""
 
     name = "test"

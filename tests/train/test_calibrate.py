@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models import artifact
-from models.engines.protocol import Logits
+from models.engines.protocol import Engine, Logits
 from models.images import Pixels
 from models.manifest import Calibration
 from models.predictor import Prediction, Predictor, softmax
@@ -97,7 +97,7 @@ def test_answers_next_to_the_threshold_are_as_sure_in_another_engines_last_digit
         assert (shifted >= threshold).tolist() == [True, True, True, False]
 
 
-class _Replay:
+class _Replay(Engine):
     """An engine that answers with given logits."""
 
     name = "replay"

@@ -14,7 +14,7 @@ from PIL import Image
 
 from models import artifact, loader
 from models.engines.choice import Wish
-from models.engines.protocol import Logits
+from models.engines.protocol import Engine, Logits
 from models.errors import BadArtifact
 from models.images import Pixels, Preprocessing
 from models.manifest import Manifest, WeightsFile
@@ -69,7 +69,7 @@ def test_a_file_that_is_no_image_is_one_line_and_changes_nothing(
     assert artifact.load_manifest(sampled) == before
 
 
-class Brightness:
+class Brightness(Engine):
     """An engine that says `a` of what is lighter than grey, `b` of what is darker."""
 
     name = "brightness"

@@ -447,6 +447,45 @@ async def test_the_request_that_runs_is_told_of_a_lost_connection_though_another
     assert told[-1] == "http.disconnect"
 
 
+@pytest.mark.parametrize("body", [b"small", bytes(100_000)])
+async def test_a_connection_is_read_while_its_request_is_worked_on_however_large_the_body(
+    body: bytes,
+) -> None:
+    """Else nobody would see the client leave."""
+    received = asyncio.Event()
+
+    async def app(_scope: Any, receive: Any, _: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        received.set()
+        await asyncio.Future()
+
+    class Readable(Discarding):
+        reading = True
+
+        def pause_reading(self) -> None:
+            self.reading = False
+
+        def resume_reading(self) -> None:
+            self.reading = True
+
+    limits = guarded_protocol.ConnectionLimits(60, MAX_HEADER_BYTES, 60)
+    config = Config(app, ws="none", log_level="critical")
+    protocol = guarded_protocol.guarded(limits)(config, ServerState(), {})
+    transport = Readable()
+    protocol.connection_made(transport)
+    protocol.data_received(b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n" % len(body))
+    await asyncio.sleep(0)  # the application waits for the body
+    protocol.data_received(body)
+    await received.wait()
+    assert transport.reading
+    running = list(protocol.tasks)
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    protocol.connection_lost(None)
+
+
 async def test_a_connection_lost_in_the_middle_of_a_body_is_freed_without_a_collection_of_garbage() -> None:
     """Else its part of the body stays until there is one, and many who hang up take 100 MB."""
 
