@@ -211,6 +211,22 @@ def retry_after_seconds(error: BaseException) -> float:
     return DEFAULT_RETRY_AFTER_SECONDS if computed is None else computed
 
 
+def forget_frames(error: BaseException) -> None:
+    """Let go of what the tracebacks of an error, and of those it came from, hold: bodies, images, a model.
+
+    For an error that has been answered. Where one came through a future or a task, its frames lead back to
+    it, and all that they hold would stay until a collection of garbage.
+    """
+    left: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while left:
+        each = left.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            each.__traceback__ = None
+            left += [each.__cause__, each.__context__, *getattr(each, "exceptions", ())]
+
+
 def problem_body(error: BaseException, request_id: str) -> dict[str, Any]:
     """An RFC 9457 problem document."""
     problem = problem_of(error)

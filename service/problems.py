@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import Response
 
-from service.errors import detail_of, headers_of, plain_problem, problem_body, problem_of
+from service.errors import detail_of, forget_frames, headers_of, plain_problem, problem_body, problem_of
 from service.flask_app import portuguese
 from service.json_response import FastJSONResponse
 
@@ -24,19 +24,24 @@ def _log_failure(request_id: str, error: Exception) -> None:
 
 
 def problem_response(request: Request, error: Exception) -> Response:
-    """What is our fault is logged with the request's id."""
+    """What is our fault is logged with the request's id. The error keeps nothing of the request."""
     request_id = request.state.request_id
     body = problem_body(error, request_id)
     if body["status"] == 500:
         _log_failure(request_id, error)
+    forget_frames(error)
     return _answer(request, body, headers_of(error))
 
 
 def flask_error_response(request: Request, error: Exception) -> Response:
-    """In the shape and the language that the clients of each Flask route know; logs what is our fault."""
+    """In the shape and the language that the clients of each Flask route know; logs what is our fault.
+
+    The error keeps nothing of the request.
+    """
     problem = problem_of(error)
     if problem.status == 500:
         _log_failure(request.state.request_id, error)
+    forget_frames(error)
     in_portuguese = request.scope["path"] in portuguese.PATHS
     detail = portuguese.sentence(error) if in_portuguese else detail_of(error)
     return FastJSONResponse({"error": detail}, problem.status, headers_of(error))

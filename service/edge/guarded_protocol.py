@@ -18,12 +18,13 @@ No deadline can be set nearer than the timer's longest sleep, so that none is se
 Of uvicorn's internals it needs these attributes (a test reads this list), that `send_400_response` is what
 answers a parser's error, and that the scope keeps the list of headers which the parser filled.
 
-    protocol: _unset_keepalive_if_required _unsupported_upgrade_warning cycle flow headers loop on_body
-    protocol: on_headers_complete on_message_begin
+    protocol: _unset_keepalive_if_required _unsupported_upgrade_warning cycle flow headers loop
+    protocol: on_body on_headers_complete on_message_begin
     protocol: on_message_complete on_response_complete parser pause_writing pipeline resume_writing scope
     protocol: send_400_response server_state timeout_keep_alive timeout_keep_alive_handler
     protocol: timeout_keep_alive_task transport url
-    cycle: disconnected keep_alive message_event more_body response_complete response_started scope transport
+    cycle: body disconnected keep_alive message_event more_body
+    cycle: response_complete response_started scope transport
 """
 
 from __future__ import annotations
@@ -104,6 +105,7 @@ class GuardedProtocol(HttpToolsProtocol):
             cycle.message_event.set()
             cycle.scope["state"][LEFT].set_result(None)
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # which uvicorn does only where the client closed in order
         if self._timer is not None:
             self._timer.cancel()
         # Each holds on to this, and so to its half of a body, until a collection of garbage finds them.
@@ -167,7 +169,7 @@ class GuardedProtocol(HttpToolsProtocol):
     # Called by uvicorn, and by the transport.
 
     def on_response_complete(self) -> None:
-        self._unanswered.popleft()
+        self._unanswered.popleft().body.clear()  # what nobody asked for, where the answer came first
         super().on_response_complete()
         if self._in_head and not self._answering():  # it came behind the request that is now answered
             self._unset_keepalive_if_required()

@@ -15,6 +15,7 @@ from typing import Any
 
 from asgiref.wsgi import WsgiToAsgiInstance
 from flask import Flask, Request
+from werkzeug.formparser import FormDataParser
 
 from service.asgi import Message, Receive, Scope, Send
 from service.errors import MalformedRequest
@@ -22,6 +23,8 @@ from service.flask_app.blocking import run_blocking, wait
 
 WsgiApplication = Callable[..., Iterable[bytes]]
 BodyReader = Callable[[Scope, Receive], AbstractAsyncContextManager[bytes]]
+
+MAX_BOUNDARY = 256  # as on the other routes; RFC 2046 has 70
 
 # Where a view finds the request's ASGI scope, and its `receive` to learn that its client has left.
 SCOPE_KEY = "asgi.scope"
@@ -34,6 +37,15 @@ class InMemoryRequest(Request):
     def _get_file_stream(self, *_args: Any, **_options: Any) -> BytesIO:
         """Werkzeug's hook for other places than a temporary file from 500 KB on."""
         return BytesIO()
+
+    def make_form_data_parser(self) -> FormDataParser:
+        """Werkzeug compiles patterns of the boundary: of 30,000 characters, for two seconds.
+
+        Raises MalformedRequest.
+        """
+        if len(self.mimetype_params.get("boundary", "")) > MAX_BOUNDARY:
+            raise MalformedRequest("the multipart boundary is too long")
+        return super().make_form_data_parser()
 
 
 class FlaskOnTheLoop(Flask):

@@ -156,6 +156,7 @@ class CachedModel(ServedModel):
             fault = Fault.EVERYBODY if flight in self._given_up else _fault(error)
             for caller in self._cache.fail(flight, fault):
                 caller.tell(_copy(error))
+            error.__traceback__ = None  # whose frames lead back to it
             await asyncio.sleep(0)  # many who are refused in turn must not hold the loop
         else:
             prediction = _alone(classified.prediction)
@@ -180,11 +181,14 @@ def _fault(error: Exception) -> Fault:
 
 
 def _copy(error: Exception) -> Exception:
-    """One for each caller, whatever its constructor asks for: a shared one would grow its traceback."""
+    """One for each caller, whatever its constructor asks for: a shared one would grow its traceback.
+
+    Without the traceback so far: its frames lead to the callers, and so to what they are told.
+    """
     copied = type(error).__new__(type(error), *error.args)
     copied.__dict__.update(error.__dict__)
     copied.__cause__ = error.__cause__
-    return copied.with_traceback(error.__traceback__)
+    return copied
 
 
 def _alone(prediction: Prediction) -> Prediction:

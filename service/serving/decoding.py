@@ -68,6 +68,9 @@ class Decoder:
                 # A thread that has begun goes on, in vain.
                 self._observer.abandoned(model, stage if decoded.cancelled() else f"{stage}_running")
                 raise
+            finally:
+                # They hold on to the error of a broken image, and that, by this frame, to the image.
+                del decoded, time_left
 
     def _in_pool(self, predictor: Predictor, image: Encoded) -> Future[Pixels]:
         self._in_progress += 1

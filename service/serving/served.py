@@ -17,6 +17,7 @@ from models.errors import BadArtifact, ImageError
 from models.images import Pixels
 from models.predictor import Prediction, Predictor
 from service.budget import Budget
+from service.errors import forget_frames
 from service.serving.decoding import Decoder
 from service.tracing import Trace
 
@@ -158,6 +159,7 @@ class ServedModel:
         try:
             return await self.classify(data, budget)
         except ImageError as error:
+            forget_frames(error)
             return error
 
     def cache_headers(self, results: Sequence[Classified | Exception]) -> dict[str, str]:  # noqa: ARG002

@@ -512,6 +512,31 @@ async def test_a_connection_lost_in_the_middle_of_a_body_is_freed_without_a_coll
         gc.enable()
 
 
+@pytest.mark.parametrize("lost", [None, ConnectionResetError()])
+async def test_an_idle_connection_that_is_lost_is_freed_at_once(lost: Exception | None) -> None:
+    """Not when its time to be idle is over, by a timer that nobody cancelled."""
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
+
+    limits = guarded_protocol.ConnectionLimits(60, MAX_HEADER_BYTES, 60)
+    config = Config(app, ws="none", log_level="critical")
+    protocol = guarded_protocol.guarded(limits)(config, ServerState(), {})
+    gone = weakref.ref(protocol)
+    gc.disable()
+    try:
+        protocol.connection_made(Discarding())
+        protocol.data_received(HEALTH)
+        await asyncio.gather(*protocol.tasks)
+        protocol.connection_lost(lost)
+        del protocol
+        await asyncio.sleep(0)  # the task's own callbacks
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
 async def test_a_request_in_the_bytes_that_end_an_early_answered_body_has_no_idle_timer() -> None:
     """Else the connection is closed under it, once the time for idle ones is over."""
     release = asyncio.Event()
@@ -541,7 +566,7 @@ async def test_a_request_in_the_bytes_that_end_an_early_answered_body_has_no_idl
 
 async def test_every_internal_of_uvicorn_that_is_used_is_there() -> None:
     used = re.findall(r"^    (protocol|cycle): (.+)$", guarded_protocol.__doc__ or "", re.MULTILINE)
-    assert len(used) == 6
+    assert len(used) == 7
 
     async def app(_scope: Any, _receive: Any, _send: Any) -> None: ...
 

@@ -52,6 +52,15 @@ def test_a_request_without_a_file_is_refused_in_the_old_shape(live: LiveService)
         assert list(response.json()) == ["error"]
 
 
+def test_a_boundary_that_would_hold_the_loop_for_seconds_is_refused(
+    live: LiveService, make_image: ImageMaker
+) -> None:
+    """Werkzeug compiles it into patterns."""
+    answer = live.request("POST", "/predict", *multipart(("image", make_image()), boundary="b" * 3000))
+    assert answer.status == 400
+    assert list(answer.json()) == ["error"]
+
+
 def test_another_method_is_not_allowed(live: LiveService) -> None:
     response = live.request("GET", "/predict")
     assert response.status == 405
