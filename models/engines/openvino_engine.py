@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import openvino as ov
 
-from models.batch_sizes import batch_sizes, padded
 from models.engines import processor
+from models.engines.batch_sizes import batch_sizes, padded
 from models.engines.choice import Precision
 from models.engines.openvino_core import core
 from models.engines.protocol import Engine, Logits

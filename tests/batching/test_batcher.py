@@ -44,6 +44,16 @@ async def held() -> AsyncIterator[HeldModel]:
     held.let_go(1000)
 
 
+def noting(sizes: list[int]) -> Callable[[Sequence[int]], list[int]]:
+    """Doubles a batch, and notes its size."""
+
+    def run(items: Sequence[int]) -> list[int]:
+        sizes.append(len(items))
+        return double(items)
+
+    return run
+
+
 @pytest.fixture
 def recorder() -> Recorder:
     return Recorder()
@@ -560,12 +570,7 @@ class TestTheDevice:
 
     async def test_warming_up_measures_every_doubling_and_the_largest_size(self, make: Make) -> None:
         sizes: list[int] = []
-
-        def sized(items: Sequence[int]) -> list[int]:
-            sizes.append(len(items))
-            return double(items)
-
-        batcher = make(sized, BatchPolicy(1.0, max_batch_size=12))
+        batcher = make(noting(sizes), BatchPolicy(1.0, max_batch_size=12))
         await batcher.warm_up(0, repeats=2)
         assert sizes == [1] * 3 + [2] * 3 + [4] * 3 + [8] * 3 + [12] * 3
         assert [point.size for point in batcher.curve()] == [1, 2, 4, 8, 12]
@@ -573,12 +578,7 @@ class TestTheDevice:
 
     async def test_warming_up_runs_the_steps_too_and_learns_them(self, make: Make) -> None:
         sizes: list[int] = []
-
-        def sized(items: Sequence[int]) -> list[int]:
-            sizes.append(len(items))
-            return double(items)
-
-        batcher = make(sized, BatchPolicy(1.0, max_batch_size=8))
+        batcher = make(noting(sizes), BatchPolicy(1.0, max_batch_size=8))
         await batcher.warm_up(0, [1, 2, 4, 6, 8], repeats=1)
         assert sizes == [1, 1, 2, 2, 4, 4, 6, 8, 8]
         assert batcher.latency.typical(5) == batcher.latency.typical(6)

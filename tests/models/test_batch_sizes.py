@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.batch_sizes import batch_sizes, padded
+from models.engines.batch_sizes import batch_sizes, padded
 
 SIZES = st.integers(1, 2000)
 

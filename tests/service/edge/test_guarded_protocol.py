@@ -229,6 +229,22 @@ def test_the_limit_on_headers_is_exact_and_does_not_count_the_body(patient: Live
     assert statuses(patient, post(MAX_HEADER_BYTES + 1)) == [431]
 
 
+def protocol_before(app: Any) -> guarded_protocol.GuardedProtocol:
+    """A connection that no clock ends, not made yet."""
+    limits = guarded_protocol.ConnectionLimits(60, MAX_HEADER_BYTES, 60)
+    config = Config(app, ws="none", log_level="critical")
+    return guarded_protocol.guarded(limits)(config, ServerState(), {})
+
+
+@contextmanager
+def no_collections() -> Iterator[None]:
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 class Discarding(asyncio.Transport):
     """A transport to nobody."""
 
@@ -252,9 +268,7 @@ async def received_by_an_application(*pieces: bytes) -> tuple[list[bytes], int]:
             more = message["more_body"]
         names.extend(name for name, _ in scope["headers"])
 
-    limits = guarded_protocol.ConnectionLimits(60, MAX_HEADER_BYTES, 60)
-    config = Config(app, ws="none", log_level="critical")
-    protocol = guarded_protocol.guarded(limits)(config, ServerState(), {})
+    protocol = protocol_before(app)
     protocol.connection_made(Discarding())
     for piece in pieces:
         protocol.data_received(piece)
@@ -437,9 +451,7 @@ async def test_the_request_that_runs_is_told_of_a_lost_connection_though_another
         def pause_reading(self) -> None: ...
         def resume_reading(self) -> None: ...
 
-    limits = guarded_protocol.ConnectionLimits(60, MAX_HEADER_BYTES, 60)
-    config = Config(app, ws="none", log_level="critical")
-    protocol = guarded_protocol.guarded(limits)(config, ServerState(), {})
+    protocol = protocol_before(app)
     protocol.connection_made(Pausable())
     protocol.data_received(HEALTH + HEALTH)
     protocol.connection_lost(None)
@@ -469,9 +481,7 @@ async def test_a_connection_is_read_while_its_request_is_worked_on_however_large
         def resume_reading(self) -> None:
             self.reading = True
 
-    limits = guarded_protocol.ConnectionLimits(60, MAX_HEADER_BYTES, 60)
-    config = Config(app, ws="none", log_level="critical")
-    protocol = guarded_protocol.guarded(limits)(config, ServerState(), {})
+    protocol = protocol_before(app)
     transport = Readable()
     protocol.connection_made(transport)
     protocol.data_received(b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n" % len(body))
@@ -493,12 +503,9 @@ async def test_a_connection_lost_in_the_middle_of_a_body_is_freed_without_a_coll
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    limits = guarded_protocol.ConnectionLimits(60, MAX_HEADER_BYTES, 60)
-    config = Config(app, ws="none", log_level="critical")
-    protocol = guarded_protocol.guarded(limits)(config, ServerState(), {})
+    protocol = protocol_before(app)
     gone = weakref.ref(protocol)
-    gc.disable()
-    try:
+    with no_collections():
         protocol.connection_made(Discarding())
         protocol.data_received(b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1000\r\n\r\nhalf")
         running = list(protocol.tasks)
@@ -508,8 +515,6 @@ async def test_a_connection_lost_in_the_middle_of_a_body_is_freed_without_a_coll
         running.clear()
         await asyncio.sleep(0)  # the task's own callbacks
         assert gone() is None
-    finally:
-        gc.enable()
 
 
 @pytest.mark.parametrize("lost", [None, ConnectionResetError()])
@@ -520,12 +525,9 @@ async def test_an_idle_connection_that_is_lost_is_freed_at_once(lost: Exception 
         await send({"type": "http.response.start", "status": 204})
         await send({"type": "http.response.body"})
 
-    limits = guarded_protocol.ConnectionLimits(60, MAX_HEADER_BYTES, 60)
-    config = Config(app, ws="none", log_level="critical")
-    protocol = guarded_protocol.guarded(limits)(config, ServerState(), {})
+    protocol = protocol_before(app)
     gone = weakref.ref(protocol)
-    gc.disable()
-    try:
+    with no_collections():
         protocol.connection_made(Discarding())
         protocol.data_received(HEALTH)
         await asyncio.gather(*protocol.tasks)
@@ -533,8 +535,6 @@ async def test_an_idle_connection_that_is_lost_is_freed_at_once(lost: Exception 
         del protocol
         await asyncio.sleep(0)  # the task's own callbacks
         assert gone() is None
-    finally:
-        gc.enable()
 
 
 async def test_a_request_in_the_bytes_that_end_an_early_answered_body_has_no_idle_timer() -> None:
@@ -548,9 +548,7 @@ async def test_a_request_in_the_bytes_that_end_an_early_answered_body_has_no_idl
         else:
             await release.wait()
 
-    limits = guarded_protocol.ConnectionLimits(60, MAX_HEADER_BYTES, 60)
-    config = Config(app, ws="none", log_level="critical")
-    protocol = guarded_protocol.guarded(limits)(config, ServerState(), {})
+    protocol = protocol_before(app)
     protocol.connection_made(Discarding())
     protocol.data_received(POST + b"Content-Length: 3\r\n\r\n")
     await asyncio.gather(*protocol.tasks)

@@ -9,8 +9,6 @@ the larger one, as vLLM does with the sizes that it has CUDA graphs for.
 
 from __future__ import annotations
 
-_PER_DOUBLING = 4  # a batch is filled up by less than a quarter: on average, one image in twenty
-
 
 def batch_sizes(most: int) -> list[int]:
     """Ascending: 1 to 8, then 10, 12, 14, 16, 20, 24, 28, 32, 40, ...; the last one is `most` itself."""
@@ -18,17 +16,14 @@ def batch_sizes(most: int) -> list[int]:
     size = 1
     while size < most:
         sizes.append(size)
-        size += _step(size + 1)
+        size = padded(size + 1)
     return [*sizes, most]
 
 
 def padded(size: int) -> int:
-    """The smallest of those, without bound, that is at least `size`."""
-    step = _step(size)
+    """The smallest of those, without bound, that is at least `size`.
+
+    There are four for every doubling: less than a quarter is added, on average one image in twenty.
+    """
+    step = max(1, (1 << (size - 1).bit_length()) // 8)
     return -(-size // step) * step
-
-
-def _step(size: int) -> int:
-    """Between the two that `size` is between, or up to which it is."""
-    below = 1 << ((size - 1).bit_length() - 1) if size > 1 else 1
-    return max(1, below // _PER_DOUBLING)
