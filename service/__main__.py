@@ -10,7 +10,7 @@ from models.errors import RotuloModelError
 from service.process import logs
 from service.process.leaving import leave_at_signals
 from service.process.listening import bound, bound_everywhere
-from service.process.memory import give_back_large_blocks, leave_out_of_collections
+from service.process.memory import give_memory_back, leave_out_of_collections
 from service.settings import BadSettings, Settings, read_settings
 
 Say = Callable[[str], None]
@@ -40,7 +40,7 @@ def _serve(settings: Settings, say: Say) -> int:
     from service.serving.store import Store
     from service.wiring import Service
 
-    give_back_large_blocks()
+    give_memory_back()
     store = Store(settings)
     service = Service(settings, store.load_all(), store)
     token = service.admin_token.value if service.admin_token.generated else None

@@ -22,7 +22,7 @@ from service.peers import OutOfReach
 from service.process import logs
 from service.process.background import in_thread
 from service.process.leaving import HANGING, leave
-from service.process.memory import give_back_large_blocks, leave_out_of_collections
+from service.process.memory import give_memory_back, leave_out_of_collections
 from service.serving.store import Store
 from service.settings import PREFIX, BadSettings, Settings, read_settings
 from service.wiring import Service
@@ -117,7 +117,7 @@ class Replica:
 
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc] # Ray awaits it
         """Load the models and warm them up; no request comes before. Raises RotuloModelError."""
-        give_back_large_blocks()
+        give_memory_back()
         logs.configure(settings.log_level, settings.log_format)
         store = Store(settings)
         self.service = Service(settings, await in_thread(store.load_all), store, OutOfReach())

@@ -22,7 +22,7 @@ from service.process import logs
 from service.process.cpus import share
 from service.process.leaving import leave, leave_as, leave_at_signals
 from service.process.listening import bound
-from service.process.memory import give_back_large_blocks, leave_out_of_collections
+from service.process.memory import give_memory_back, leave_out_of_collections
 from service.server import Server
 from service.serving.served import ServedModel
 from service.serving.store import Store
@@ -59,7 +59,7 @@ def main(link: int) -> int:
 def _serve(assignment: Assignment, end: socket.socket) -> list[Any]:
     """Until the drain is over; what was counted."""
     settings = settings_of(assignment)
-    give_back_large_blocks()
+    give_memory_back()
     _leave_processors_to_the_kernel()
     output = logs.configure(settings.log_level, settings.log_format, assignment.number)
     worker = Worker(assignment, settings, end)
