@@ -14,8 +14,7 @@ from io import BytesIO
 from typing import Any
 
 from asgiref.wsgi import WsgiToAsgiInstance
-from flask import Flask, Request
-from werkzeug.formparser import FormDataParser
+from flask import Flask
 
 from service.asgi import Message, Receive, Scope, Send
 from service.errors import MalformedRequest
@@ -24,34 +23,13 @@ from service.flask_app.blocking import run_blocking, wait
 WsgiApplication = Callable[..., Iterable[bytes]]
 BodyReader = Callable[[Scope, Receive], AbstractAsyncContextManager[bytes]]
 
-MAX_BOUNDARY = 256  # as on the other routes; RFC 2046 has 70
-
 # Where a view finds the request's ASGI scope, and its `receive` to learn that its client has left.
 SCOPE_KEY = "asgi.scope"
 RECEIVE_KEY = "asgi.receive"
 
 
-class InMemoryRequest(Request):
-    """Keeps files in memory, where the whole body is already: on the disk they would hold up the loop."""
-
-    def _get_file_stream(self, *_args: Any, **_options: Any) -> BytesIO:
-        """Werkzeug's hook for other places than a temporary file from 500 KB on."""
-        return BytesIO()
-
-    def make_form_data_parser(self) -> FormDataParser:
-        """Werkzeug compiles patterns of the boundary: of 30,000 characters, for two seconds.
-
-        Raises MalformedRequest.
-        """
-        if len(self.mimetype_params.get("boundary", "")) > MAX_BOUNDARY:
-            raise MalformedRequest("the multipart boundary is too long")
-        return super().make_form_data_parser()
-
-
 class FlaskOnTheLoop(Flask):
     """A Flask application for the adapter: its async views are awaited by the server's own loop."""
-
-    request_class = InMemoryRequest
 
     def async_to_sync(self, func: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
         """Flask's hook for other ways than a thread and a loop for each call."""

@@ -38,7 +38,6 @@ SENTENCES: Mapping[str, str] = {
 HTTP_SENTENCES: Mapping[int, str] = {
     404: "Não encontrado",
     405: "Método não permitido",
-    413: SENTENCES["body-too-large"],  # Werkzeug's own: over 1,000 parts, or 500 kB of text
 }
 
 

@@ -17,6 +17,7 @@ from service.edge.hosts import require_own_origin
 from service.errors import MalformedRequest, detail_of
 from service.flask_app import portuguese
 from service.flask_app.adapter import RECEIVE_KEY, SCOPE_KEY, ConcurrentWsgiToAsgi, FlaskOnTheLoop
+from service.multipart import FormFile, form_files, is_form
 from service.problems import flask_error_response
 from service.serving.served import Classified, ServedModel
 from service.serving.slots import ModelSlot
@@ -97,7 +98,7 @@ def flask_app(service: Service) -> Flask:
         """Bottles: one file in `image`, open or closed and how likely that is."""
         scope = request.environ[SCOPE_KEY]
         model, budget = scope["state"][MODEL_KEY], budget_of(scope)
-        image = _only_file()
+        image = _only_file(service.settings.max_images)
         with cancelled_when_client_leaves(scope, request.environ[RECEIVE_KEY]):
             result = await model.classify(image, budget)
         response = jsonify(_status(model.classes, result.prediction))
@@ -117,20 +118,25 @@ def flask_app(service: Service) -> Flask:
 
 
 def _files(max_images: int) -> list[bytes]:
-    files = request.files.getlist("file") + request.files.getlist("image")
-    if len(files) > max_images:
-        raise MalformedRequest(f"more than {max_images} images in one request")
-    images = [file.read() for file in files]
-    if not images or not all(images):
+    files = _form_files(max_images)
+    images = [file.content for field in ("file", "image") for file in files if file.field == field]
+    if not any(images):
         raise MalformedRequest("send an image in the multipart field 'file'")
     return images
 
 
-def _only_file() -> bytes:
-    files: list[bytes] = [file.read() for file in request.files.getlist("image")]
+def _only_file(max_images: int) -> bytes:
+    files = [file.content for file in _form_files(max_images) if file.field == "image"]
     if len(files) != 1 or not files[0]:
         raise MalformedRequest("send one image in the multipart field 'image'")
     return files[0]
+
+
+def _form_files(max_images: int) -> list[FormFile]:
+    content_type = request.headers.get("Content-Type", "")
+    if not is_form(content_type):
+        return []
+    return form_files(content_type, request.get_data(cache=False), max_images)
 
 
 def _status(classes: tuple[str, ...], prediction: Prediction) -> dict[str, Any]:

@@ -121,7 +121,8 @@ async def _predict(service: Service, slot: ModelSlot, request: Request, top_k: i
     with slot.use() as model:
         model.admit(budget)
         async with service.intake.body(request.scope, request.receive) as body:
-            images, is_list = await images_of(request.headers, body, service.settings.max_images)
+            content_type = request.headers.get("content-type", "")
+            images, is_list = images_of(content_type, body, service.settings.max_images)
             with cancelled_when_client_leaves(request.scope, request.receive):
                 if is_list:
                     results = await model.classify_all(images, budget)

@@ -4,49 +4,29 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import AsyncGenerator
-
-from starlette.datastructures import Headers, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
 from service import strict_json
 from service.errors import MalformedRequest
+from service.multipart import form_files, is_form
 
 
-async def images_of(headers: Headers, body: bytes, max_images: int) -> tuple[list[bytes], bool]:
+def images_of(content_type: str, body: bytes, max_images: int) -> tuple[list[bytes], bool]:
     """The encoded images of a request, and whether they are to be answered as a list.
 
-    Raises MalformedRequest.
+    One among several may be empty, and has its own error then. Raises MalformedRequest.
     """
-    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type == "multipart/form-data":
-        images = await _multipart_files(headers, body, max_images)
+    if is_form(content_type):
+        images = [file.content for file in form_files(content_type, body, max_images)]
         is_list = len(images) > 1
-    elif content_type == "application/json":
+    elif content_type.partition(";")[0].strip().lower() == "application/json":
         images, is_list = _json_images(body, max_images)
     else:  # the image's own first bytes tell what it is, whatever the header says
         images, is_list = [body], False
-    if not images or not all(images):
+    if not any(images):
         raise MalformedRequest("the request holds no image, or an empty one")
     if len(images) > max_images:
         raise MalformedRequest(f"more than {max_images} images in one request")
     return images, is_list
-
-
-async def _multipart_files(headers: Headers, body: bytes, max_images: int) -> list[bytes]:
-    async def stream() -> AsyncGenerator[bytes, None]:
-        yield body
-
-    parser = MultiPartParser(headers, stream(), max_files=max_images, max_fields=16)
-    parser.spool_max_size = len(body) + 1  # the body is in memory already; do not write it to disk
-    try:
-        form = await parser.parse()
-    except (MultiPartException, KeyError, UnicodeError, LookupError) as error:
-        raise MalformedRequest("the multipart body is malformed or has too many parts") from error
-    try:
-        return [await part.read() for _, part in form.multi_items() if isinstance(part, UploadFile)]
-    finally:
-        await form.close()
 
 
 def _json_images(body: bytes, max_images: int) -> tuple[list[bytes], bool]:

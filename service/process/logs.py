@@ -18,8 +18,8 @@ from typing import Any
 MAX_WAITING = 1000
 FLUSH_SECONDS = 1.0
 
-# These tell of every malformed request; the answer and the metrics do that.
-_OF_CALLERS = ("python_multipart", "PIL")
+# It tells of every malformed image; the answer and the metrics do that.
+_OF_CALLERS = "PIL"
 _UVICORN_OF_CALLERS = "Invalid HTTP request received."
 
 
@@ -130,8 +130,7 @@ def configure(level: str, log_format: str, worker: int | None = None) -> Output:
     logging.basicConfig(handlers=[LogHandler(output, FORMATTERS[log_format](worker))], force=True)
     logging.captureWarnings(True)
     logging.getLogger("rotulo").setLevel(level.upper())
-    for name in _OF_CALLERS:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger(_OF_CALLERS).setLevel(logging.ERROR)
     logging.getLogger("uvicorn.error").addFilter(_is_not_of_callers)
     return output
 

@@ -13,6 +13,9 @@ from tests.torture.subject import FLASK, MODEL, NATIVE, TOKEN, V2, Subject
 GROUP = Group()
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
+URLENCODED = {"Content-Type": "application/x-www-form-urlencoded"}
+SLOW_CHARSET = {"Content-Type": "multipart/form-data; boundary=b; charset=punycode"}
+PUNYCODE = "\U00010000".encode("punycode") + b"a" * 500_000  # its decoder takes quadratic time
 CLOSE = {"Connection": "close"}
 CPU_SECONDS = 1.0
 
@@ -37,6 +40,10 @@ def _both(name: str, body: bytes, headers: dict[str, str]) -> dict[str, bytes]:
 def _file(field: str = "file", content: bytes = b"x") -> bytes:
     start = f'--b\r\nContent-Disposition: form-data; name="{field}"; filename="a"\r\n\r\n'
     return start.encode() + content + b"\r\n"
+
+
+def _field(content: bytes) -> bytes:
+    return b'--b\r\nContent-Disposition: form-data; name="a-"\r\n\r\n' + content + b"\r\n"
 
 
 @GROUP.fault(15, "empty body, empty file, no file, 1,001 fields", "400 or 413")
@@ -66,7 +73,11 @@ def _(subject: Subject) -> str:
         **_both("epilogue", _file() + end + b"\r\n" * 500_000, FORM),
         **_both("nested", _file(content=_file() * 100) + end, FORM),
         **_both("nearly boundaries", _file(content=b"\r\n--" * (size // 4)) + end, FORM),
+        **_both("false delimiters", _file(content=b"\r\n--bX" * (size // 6)) + end, FORM),
         **_both("a header of 9 MB", _file("f" * size) + end, FORM),
+        **_both("heads of 400 KB", _file()[:-5] + b"A:b\n" * 100_000 + b"\r\n\r\nx\r\n" + end, FORM),
+        **_both("a slow charset", _field(PUNYCODE) + _file() + end, SLOW_CHARSET),
+        **_both("9 MB of another form's fields", b"a&" * (size // 2), URLENCODED),
     }
     return _each(subject, requests, {200, 400, 413, 415, 422})
 

@@ -240,21 +240,3 @@ async def test_an_application_that_is_not_flask_is_carried_too() -> None:
 async def test_a_scope_that_is_not_http_is_refused(app: flask.Flask) -> None:
     with pytest.raises(ValueError, match="HTTP only"):
         await call(app, {"type": "lifespan"})
-
-
-async def test_a_large_file_is_not_written_to_the_disk() -> None:
-    app = FlaskOnTheLoop("large")
-
-    @app.post("/")
-    def where() -> str:
-        file = flask.request.files["file"]
-        return f"{type(file.stream).__name__} {len(file.read())}"
-
-    part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
-    body = part + bytes(1_000_000) + b"\r\n--x--\r\n"
-    headers = [
-        (b"content-type", b"multipart/form-data; boundary=x"),
-        (b"content-length", str(len(body)).encode()),
-    ]
-    messages = await call(app, scope(method="POST", headers=headers), body, max_body_bytes=2_000_000)
-    assert messages[-1]["body"] == b"BytesIO 1000000"

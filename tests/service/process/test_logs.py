@@ -71,7 +71,7 @@ def test_logs_and_warnings_go_through_the_output_and_callers_faults_do_not(
     try:
         configure("info", "text")
         logging.getLogger("rotulo").info("of ours")
-        logging.getLogger("python_multipart.multipart").warning("of a caller")
+        logging.getLogger("PIL.PngImagePlugin").warning("of a caller")
         logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
         with warnings.catch_warnings():
             warnings.simplefilter("always")
