@@ -36,6 +36,8 @@ from models.exif import orientation
 Pixels = NDArray[np.uint8]
 
 DEFAULT_MAX_PIXELS = 25_000_000
+# JPEG's own limit. A PNG of one column took 36 bytes a row in row pointers and coefficients: 0.9 GB.
+MAX_SIDE = 65_535
 # An ordinary progressive JPEG has about ten scans; 5,000 scans in 106 KB cost 12 s of CPU (LJT-01-003).
 MAX_JPEG_SCANS = 64
 MAX_SCANNED_PIXELS = 12 * DEFAULT_MAX_PIXELS
@@ -47,6 +49,7 @@ CROP_FRACTION = 224 / 256
 
 # Our own cap comes first and is lower; Pillow's would warn, and remember every size it warned of.
 Image.MAX_IMAGE_PIXELS = None
+_PNG_DEPTH_AT = 24  # behind the signature, IHDR's length and name, width and height
 # A few milliseconds of one core.
 _STRIP_PIXELS = 500_000
 
@@ -112,6 +115,8 @@ def inspect(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Encoded:
     pixels = encoded.width * encoded.height
     if pixels > max_pixels:
         raise ImageTooLarge(f"the image has more than {max_pixels:,} pixels")
+    if max(encoded.width, encoded.height) > MAX_SIDE:
+        raise ImageTooLarge(f"a side of the image is longer than {MAX_SIDE:,} pixels")
     if scans > MAX_JPEG_SCANS or scans * pixels > MAX_SCANNED_PIXELS:
         raise UndecodableImage("the JPEG has too many scans for its size")
     return encoded
@@ -129,6 +134,8 @@ def decode(encoded: Encoded, preprocessing: Preprocessing) -> Pixels:
         short_side = _short_side(preprocessing)
         image.draft("RGB", (short_side, short_side))
         image.load()
+        if encoded.format == "PNG":
+            _mend_transparent_colour(image, depth=encoded.data[_PNG_DEPTH_AT])
         resized = _resize(_to_rgb(image), preprocessing)
         turn = _UPRIGHT.get(orientation(encoded.exif or image.info.get("exif", b"")))
         return np.asarray(resized.transpose(turn) if turn is not None else resized)
@@ -169,6 +176,15 @@ def _short_side(preprocessing: Preprocessing) -> int:
     return round(preprocessing.size / CROP_FRACTION)
 
 
+def _mend_transparent_colour(image: Image.Image, depth: int) -> None:
+    """Pillow has pixels of 8 bits, and the one colour that a PNG calls transparent in the file's own."""
+    colour = image.info.get("transparency")
+    if image.mode == "L" and isinstance(colour, int) and depth < 8:
+        image.info["transparency"] = colour * 255 // (2**depth - 1)
+    elif image.mode == "RGB" and isinstance(colour, tuple) and depth == 16:
+        image.info["transparency"] = tuple(part >> 8 for part in colour)
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Strip by strip: Pillow converts with the interpreter lock held, and copies what it converts."""
     if image.mode == "RGB" and "transparency" not in image.info:
@@ -183,7 +199,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _strip_to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+        grey = np.asarray(image)
+        white = grey == image.info.get("transparency")
+        return Image.fromarray(np.where(white, 255, grey >> 8).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         with_alpha = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), with_alpha).convert("RGB")

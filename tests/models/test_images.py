@@ -116,6 +116,31 @@ def test_a_transparent_palette_entry_is_white() -> None:
     assert prepare(encoded(palette, transparency=0), STRETCH).min() == 255
 
 
+@pytest.mark.parametrize(
+    ("depth", "kind", "row", "colour"),
+    [
+        (1, 0, b"\x00" * 4, b"\0\0"),
+        (2, 0, b"\x55" * 8, b"\0\1"),
+        (4, 0, b"\x55" * 16, b"\0\5"),
+        (8, 0, b"\5" * 32, b"\0\5"),
+        (16, 0, b"\x12\x34" * 32, b"\x12\x34"),
+        (8, 2, b"\1\2\3" * 32, b"\0\1\0\2\0\3"),
+        (16, 2, b"\x12\x34" * 96, b"\x12\x34" * 3),
+    ],
+)
+def test_a_pngs_transparent_colour_is_white_at_every_depth(
+    depth: int, kind: int, row: bytes, colour: bytes
+) -> None:
+    def file(transparent: bytes) -> bytes:
+        header = struct.pack(">IIBBBBB", 32, 32, depth, kind, 0, 0, 0)
+        parts = [(b"IHDR", header), (b"tRNS", transparent), (b"IDAT", zlib.compress((b"\0" + row) * 32))]
+        return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in [*parts, (b"IEND", b"")])
+
+    other = bytes([*colour[:-1], colour[-1] ^ 1]) if depth < 16 else bytes(len(colour))
+    assert prepare(file(colour), STRETCH).min() == 255
+    assert prepare(file(other), STRETCH).max() < 255
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("preprocessing", [STRETCH, CROP])
 def test_exif_orientation_is_applied(orientation: int, preprocessing: Preprocessing) -> None:
@@ -161,9 +186,10 @@ def test_other_formats_are_refused_by_their_first_bytes(magic: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "height"), [(100_000, 100_000), (13_300, 13_300), (9_400, 9_400), (5001, 5000)]
+    ("width", "height"),
+    [(100_000, 100_000), (13_300, 13_300), (9_400, 9_400), (5001, 5000), (1, 65_536), (65_536, 1)],
 )
-def test_too_many_pixels_are_refused_from_the_header(width: int, height: int) -> None:
+def test_too_many_pixels_or_too_long_a_side_are_refused_from_the_header(width: int, height: int) -> None:
     with pytest.raises(ImageTooLarge):
         inspect(png_header(width, height))
 
