@@ -8,6 +8,7 @@ long as its client does not read it. Here
   ends the connection, only a moment later, or it would be lost;
 - bytes that are neither body nor a finished head (headers, trailers, chunk extensions) are bounded: 431;
 - a head that could be read in two ways is refused: 400, see `request_head.py`;
+- a request that asks for an upgrade is read as any other, see `ignored_upgrade.py`;
 - a client that does not take its answer is cut off.
 
 A body is clocked by whoever reads it (`request_body.py`), an idle connection by uvicorn's keep-alive.
@@ -15,13 +16,13 @@ A body is clocked by whoever reads it (`request_body.py`), an idle connection by
 One timer per connection, which looks at deadlines: a request moves none of them unless it comes in pieces.
 No deadline can be set nearer than the timer's longest sleep, so that none is seen late.
 
-Of uvicorn's internals it needs these attributes (a test reads this list), that `send_400_response` is what
-answers a parser's error, and that the scope keeps the list of headers which the parser filled.
+Of uvicorn's internals it needs these attributes (a test reads this list), and that the scope keeps the list
+of headers which the parser filled.
 
-    protocol: _unset_keepalive_if_required _unsupported_upgrade_warning cycle flow headers loop
+    protocol: _unset_keepalive_if_required cycle flow headers loop
     protocol: on_body on_headers_complete on_message_begin
     protocol: on_message_complete on_response_complete parser pause_writing pipeline resume_writing scope
-    protocol: send_400_response server_state timeout_keep_alive timeout_keep_alive_handler
+    protocol: server_state timeout_keep_alive timeout_keep_alive_handler
     protocol: timeout_keep_alive_task transport url
     cycle: body disconnected keep_alive message_event more_body
     cycle: response_complete response_started scope transport
@@ -37,9 +38,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import ClassVar, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.edge.disconnect import LEFT
+from service.edge.ignored_upgrade import framing_of, parser_of_body
 from service.edge.middleware import request_id_of
 from service.edge.request_head import fault_in_head, too_large
 from service.errors import MalformedRequest, ServiceError, SlowClient, problem_body, problem_of
@@ -91,6 +94,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _refused = False  # nothing more is read
     _hung_up = False  # nothing more is written
     _fault: ServiceError | None = None
+    _framing: bytes | None = None  # of a body behind a head that asks for an upgrade
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -118,13 +122,31 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._refused:
             return
         self._undelivered += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._feed(data)
         if self._undelivered > self.limits.max_header_bytes:
             self._refuse(too_large(self.limits.max_header_bytes))
         if self._answering():
             self._head_by = None
         elif self._head_by is None and self.timeout_keep_alive_task is None:
             self._head_by = self.loop.time() + self.limits.header_timeout_seconds
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            while data:
+                data = self._fed(data)
+        except httptools.HttpParserError:
+            self._refuse(self._fault or MalformedRequest("this is not a request in HTTP/1.1"))
+
+    def _fed(self, data: bytes) -> bytes:
+        """What is left: nothing, or what follows a head that asks for an upgrade."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._framing is not None:
+                self.parser, self._framing = parser_of_body(self, self._framing), None
+            return data[upgrade.args[0] :]
+        return b""
 
     # Called by the parser, inside data_received.
 
@@ -137,8 +159,9 @@ class GuardedProtocol(HttpToolsProtocol):
         version = self.parser.get_http_version()
         self._fault = fault_in_head(version, self.url, self.headers, self.limits.max_header_bytes)
         if self._fault is not None:
-            raise self._fault  # the parser stops, and uvicorn calls send_400_response
+            raise self._fault  # the parser stops, and raises
         super().on_headers_complete()
+        self._framing = framing_of(self.headers) if self.parser.should_upgrade() else None
         # The loop's clock stands still in a round: what waits in it for others' requests counts as well.
         self.cycle.scope["state"]["arrived"] = self.loop.time()
         self.cycle.scope["state"][LEFT] = self.loop.create_future()
@@ -153,6 +176,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._undelivered = 0
 
     def on_message_complete(self) -> None:
+        if self._framing is not None:
+            return  # so the parser believes, which takes the body for another protocol's
         super().on_message_complete()
         self._undelivered = 0
         self._in_body = False
@@ -176,12 +201,6 @@ class GuardedProtocol(HttpToolsProtocol):
             self._head_by = self.loop.time() + self.limits.header_timeout_seconds
         elif not self._in_body and not self._answering():
             self._forget_request()
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
-        self._refuse(self._fault or MalformedRequest("this is not a request in HTTP/1.1"))
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Nothing: an upgrade that is not supported is to be ignored, not warned of."""
 
     def pause_writing(self) -> None:
         super().pause_writing()

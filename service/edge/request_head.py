@@ -2,7 +2,7 @@
 
 httptools refuses a Content-Length beside a Transfer-Encoding, two lengths, folded headers and bare line
 feeds. It takes heads of any size, any number of Host headers, other versions of HTTP and other transfer
-codings; and it drops the body of a request that asks for an upgrade.
+codings.
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ def fault_in_head(version: str, target: bytes, headers: Headers, max_bytes: int)
         return MalformedRequest("a request has one Host header")
     if b"transfer-encoding" in names and not _is_chunked(version, headers):
         return MalformedRequest("the only Transfer-Encoding is chunked, with HTTP/1.1")
-    if b"upgrade" in names and _has_body(headers):
-        return MalformedRequest("a request with a body cannot ask for an upgrade")
     return None
 
 
@@ -47,8 +45,3 @@ def too_large(max_bytes: int) -> HeadersTooLarge:
 def _is_chunked(version: str, headers: Headers) -> bool:
     codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
     return version == "1.1" and codings == [b"chunked"]
-
-
-def _has_body(headers: Headers) -> bool:
-    fields = dict(headers)
-    return b"transfer-encoding" in fields or fields.get(b"content-length", b"0").strip(b"0 \t") != b""

@@ -23,6 +23,7 @@ from service.edge import guarded_protocol
 from service.edge.middleware import Edge
 from service.edge.request_head import MAX_FIELDS, Headers, fault_in_head
 from service.errors import HeadersTooLarge, MalformedRequest
+from tests.conftest import ImageMaker
 from tests.live import LiveService, Response, responses, serve, until_closed
 from tests.service.fakes import PixelEngine, predictor_on
 
@@ -308,10 +309,6 @@ HOST = (b"host", b"test")
         ("1.1", [HOST, (b"transfer-encoding", b"Chunked")], None),
         ("1.0", [HOST, (b"transfer-encoding", b"chunked")], MalformedRequest),
         ("1.1", [HOST, (b"transfer-encoding", b"gzip, chunked")], MalformedRequest),
-        ("1.1", [HOST, (b"upgrade", b"h2c")], None),
-        ("1.1", [HOST, (b"upgrade", b"h2c"), (b"content-length", b"0")], None),
-        ("1.1", [HOST, (b"upgrade", b"h2c"), (b"content-length", b"10")], MalformedRequest),
-        ("1.1", [HOST, (b"upgrade", b"h2c"), (b"transfer-encoding", b"chunked")], MalformedRequest),
         ("1.1", [HOST, *[(b"a", b"")] * (MAX_FIELDS - 1)], None),
         ("1.1", [HOST, *[(b"a", b"")] * MAX_FIELDS], HeadersTooLarge),
         ("1.1", [HOST, (b"a", b"b" * 182)], None),
@@ -336,7 +333,6 @@ def test_a_head_has_one_meaning_and_a_bounded_size(
         POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
         POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         POST + b"Transfer-Encoding: chunked\r\n\r\n1\na\r\n0\r\n\r\n",
-        POST + b"Upgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 3\r\n\r\nabc",
         b"GET /healthz HTTP/1.1\r\nHost: a\r\nA: b\r\n c\r\n\r\n",
         b"GET @evil HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET /a\x00b HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -356,17 +352,44 @@ def test_garbage_behind_a_request_does_not_become_its_answer(patient: LiveServic
     assert statuses(patient, HEALTH + b"garbage\r\n\r\n") == [200]
 
 
-def test_an_upgrade_that_is_not_supported_is_ignored(
-    patient: LiveService, caplog: pytest.LogCaptureFixture
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 7, 100, 10_000])
+def test_an_upgrade_is_ignored_and_the_request_answered_with_its_body(
+    patient: LiveService, make_image: ImageMaker, caplog: pytest.LogCaptureFixture, piece_bytes: int
 ) -> None:
-    upgrade = b"GET /healthz HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    """As Java's client asks for HTTP/2, with whatever its first request is."""
+    image = make_image()
+    half = len(image) // 2
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (image[:half], image[half:], b""))
+    sent = [
+        POST + UPGRADE + b"Content-Length: %d\r\n\r\n" % len(image) + image,
+        b"GET /healthz HTTP/1.1\r\nHost: test\r\n" + UPGRADE + b"\r\n",
+        POST + UPGRADE + b"Transfer-Encoding: chunked\r\n\r\n" + chunks,
+        POST + UPGRADE + b"Content-Length: 0\r\n\r\n",
+        POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(image) + image,
+    ]
+    together = b"".join(sent)
+    pieces = [together[at : at + piece_bytes] for at in range(0, len(together), piece_bytes)]
     with connected(patient) as client:
-        client.sendall(upgrade)
-        received = client.recv(65536)
-        client.sendall(HEALTH)
-        received += client.recv(65536)
-    assert [response.status for response in responses(received)] == [200, 200]
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            client.sendall(piece)
+        received = until_closed(client)
+    assert [response.status for response in responses(received)] == [200, 200, 200, 400, 200]
     assert not caplog.records
+
+
+def test_any_number_of_requests_may_ask_for_an_upgrade_at_once(patient: LiveService) -> None:
+    asking = b"GET /healthz HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n"
+    last = HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    assert statuses(patient, asking * 2000 + last) == [200] * 2001
+
+
+def test_garbage_in_the_place_of_a_body_behind_an_upgrade_is_one_400(patient: LiveService) -> None:
+    sent = POST + UPGRADE + b"Transfer-Encoding: chunked\r\n\r\nno chunk\r\n" + HEALTH
+    assert statuses(patient, sent) == [400]
 
 
 def test_the_callers_own_request_id_is_in_the_refusal(patient: LiveService) -> None:
