@@ -6,13 +6,19 @@ import argparse
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from batching.simulate import Forecast
+from loadtest import levels
 from loadtest.__main__ import main
+from loadtest.analysis import Rows
 from loadtest.described import Described, describe
 from loadtest.errors import BadArrivals, BadOptions, NoServer
+from loadtest.levels import Bench
+from loadtest.measuring import Measurement
 from loadtest.plan import (
     Planned,
     Question,
@@ -28,7 +34,7 @@ from loadtest.plan import (
     report,
     row,
 )
-from loadtest.schedules import poisson
+from loadtest.schedules import Arrivals, poisson
 from tests.loadtest.fakes import Received, Reply, fake_server
 
 # 4 ms and 1 ms an image: at most 32 / 36 ms = 889 images/s.
@@ -92,6 +98,16 @@ def test_refusing_costs_the_device_time() -> None:
     dear = question(MODEL, outside_seconds=0.0, refusal_seconds=0.0002)
     expected = (889 - 0.4 * 889) / (1 - 0.0002 * 889)  # of 2,000, the rest is refused for 0.2 ms each
     assert goodput(forecast(dear, times(2000))) == pytest.approx(expected, rel=0.1)
+
+
+def test_a_level_is_forecast_by_a_curve_that_has_its_refusals_in_it_already() -> None:
+    bench = Bench("", [], Arrivals.POISSON, 889.0, SECONDS, 0.1)
+    scheduled = np.array(times(2000)) + bench.calm_seconds
+    empty = np.zeros(len(scheduled))
+    rows = Rows(scheduled, empty, empty, empty, empty.astype(np.int8), empty.astype(np.str_), {})
+    watched: Any = None
+    expected = levels.forecast(bench, MODEL, Measurement(rows, {}, watched, {}), outside_seconds=0.002)
+    assert expected["goodput_per_second"] == pytest.approx(32 / 0.036, rel=0.1)
 
 
 def test_a_forecast_is_summed_up_by_the_rules_of_what_is_measured() -> None:
