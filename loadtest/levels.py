@@ -104,8 +104,8 @@ def recovery_seconds(rows: Rows, end: float, until: float, normal_seconds: float
 def forecast(bench: Bench, model: Described, repeat: Measurement, outside_seconds: float) -> Figures:
     """The policy that serves, simulated with these very arrivals and the curve that has been learnt.
 
-    outside_seconds: what an answer takes outside the line and its batch, as measured in calm. The curve is that
-    of the end of the level: what its refusals take from the device is in it.
+    outside_seconds: what an answer takes outside the line and its batch, as measured in calm. The curve is
+    that of the end of the level: what its refusals take from the device is in it.
     """
     times = (bench.loaded(repeat.rows).scheduled - bench.calm_seconds).tolist()
     asked = plan.question(model, outside_seconds=outside_seconds, refusal_seconds=0.0)
