@@ -350,6 +350,7 @@ def test_a_run_tells_its_steps_and_epochs_to_people_and_to_tensorboard(
     monkeypatch.setattr("train.progress.LINE_EVERY_S", 0.0)
     assert bench.train(folder, "scratch", "--batch-size", "512") == 0
     told = capsys.readouterr().err
+    assert "0 files skipped; 2 steps at 8x8 pixels\n" in told
     assert re.search(r"step 2/2  loss \d+\.\d{3}  \d+ images/s  \d:\d\d:\d\d left", told)
     assert re.search(r"epoch 2: train loss \S+, val loss \S+, val accuracy \S+%, \d:\d\d:\d\d so far", told)
     events = EventAccumulator(str(bench.run_dir / "tensorboard")).Reload()
