@@ -15,9 +15,9 @@ from typing import Any
 
 from asgiref.wsgi import WsgiToAsgiInstance
 from flask import Flask, Request
+from starlette.types import Message, Receive, Scope, Send
 from werkzeug.formparser import FormDataParser
 
-from service.asgi import Message, Receive, Scope, Send
 from service.errors import MalformedRequest
 from service.flask_app.blocking import run_blocking, wait
 
