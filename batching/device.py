@@ -48,7 +48,6 @@ class Device:
     """
 
     def __init__(self, name: str = "cpu") -> None:
-        self.name = name
         self.schedule: DeviceSchedule[Any] = DeviceSchedule()
         self._owners: dict[Lane[Any], LaneOwner] = {}
         self._busy_since: float | None = None

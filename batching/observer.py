@@ -13,7 +13,10 @@ class Observer:
         """A batch came back, with answers or with an error. Seconds as seen by the event loop."""
 
     def refused(self, name: str, reason: str) -> None:
-        """A request was turned away at once: ``full``, ``deadline``, ``expired`` or ``closed``."""
+        """A request was turned away at once: ``full``, ``deadline``, ``expired`` or ``closed``.
+
+        Whoever works for the line beforehand may say so too: ``decoding``, in the service.
+        """
 
     def abandoned(self, name: str, stage: str) -> None:
         """An accepted request got no answer.

@@ -6,7 +6,6 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import StrEnum
 from heapq import heappop, heappush
-from itertools import cycle
 from math import exp, inf, log
 from random import Random
 
@@ -63,11 +62,7 @@ class Costs:
 
 
 class Replica:
-    """One server: `DeviceSchedule` driven as `Device` and `Batcher` drive it.
-
-    With several lines, each request comes to the next of them in turn, as if to several processes that share
-    the device and know of one another.
-    """
+    """One server: `DeviceSchedule` driven as `Device` and `Batcher` drive it."""
 
     def __init__(
         self,
@@ -76,28 +71,24 @@ class Replica:
         batch_seconds: BatchSeconds,
         costs: Costs,
         forecast: Forecast,
-        lines: int = 1,
     ) -> None:
         self.wake_at = inf  # when it next has something to do by itself
         self._forecast = forecast
         self._costs = costs
         self._batch_seconds = batch_seconds
         self._policy = policy
-        self._lanes: list[Lane[Ticket]] = [Lane(policy, deepcopy(latency)) for _ in range(lines)]
+        self._lane: Lane[Ticket] = Lane(policy, deepcopy(latency))
         self._schedule: DeviceSchedule[Ticket] = DeviceSchedule()
-        for lane in self._lanes:
-            self._schedule.add(lane)
-        self._turn = cycle(self._lanes)
+        self._schedule.add(self._lane)
         self._batch: list[Ticket] = []
         self._done_by = inf  # the running batch, however much the loop takes from it
 
     def offer(self, now: float) -> None:
         """A request arrives."""
-        lane, forecast = next(self._turn), self._forecast
-        line = lane.line
+        line, forecast = self._lane.line, self._forecast
         forecast.expired += len(line.expire(now))
         deadline = self._policy.deadline(now) - self._costs.outside
-        if self._schedule.refusal(lane, deadline, now=now):
+        if self._schedule.refusal(self._lane, deadline, now=now):
             forecast.refused += 1
             self.wake_at = min(self.wake_at + self._costs.refusal, self._done_by)
             return
@@ -116,18 +107,18 @@ class Replica:
 
     def load(self) -> int:
         """Requests waiting and running."""
-        return sum(len(lane.line) for lane in self._lanes) + len(self._batch)
+        return len(self._lane.line) + len(self._batch)
 
     def _start(self, now: float) -> None:
         while not self._batch and (turn := self._schedule.close_next(now)):
-            lane, closed = turn
+            _, closed = turn
             self._forecast.expired += len(closed.expired)
             self._forecast.dropped += len(closed.dropped)
             self._batch = closed.tickets
         if self._batch:
             size = len(self._batch)
             seconds = self._batch_seconds(size)
-            self._schedule.start(lane, size, now)
+            self._schedule.start(self._lane, size, now)
             self._forecast.batch_sizes.append(size)
             self.wake_at = now + seconds
             self._done_by = now + 2 * seconds
@@ -141,19 +132,18 @@ def simulate(
     batch_seconds: BatchSeconds | None = None,
     costs: Costs = Costs(),
     replicas: int = 1,
-    lines: int = 1,
     routing: Routing = Routing.RANDOM,
     seed: int = 0,
 ) -> Forecast:
     """Serve requests arriving at these ascending times (seconds) and say what came of them.
 
     ``latency`` is what each replica knows at the start; it goes on learning. ``batch_seconds`` is how long
-    batches really take; by default drawn from ``latency``, see `drawn_from`. A replica is one device, with so
-    many ``lines`` in front. The same arguments give the same forecast.
+    batches really take; by default drawn from ``latency``, see `drawn_from`. The same arguments give the same
+    forecast.
     """
     truth = batch_seconds or drawn_from(latency, seed)
     forecast = Forecast(policy.latency_target_seconds)
-    servers = [Replica(policy, latency, truth, costs, forecast, lines) for _ in range(replicas)]
+    servers = [Replica(policy, latency, truth, costs, forecast) for _ in range(replicas)]
     _run(arrivals, servers, forecast, _router(routing, servers, seed))
     return forecast
 

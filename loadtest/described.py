@@ -8,6 +8,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
+from loadtest.api_key import API_KEY, key_headers
 from loadtest.errors import NoServer
 
 
@@ -59,9 +60,20 @@ def get_json(url: str) -> Any:
 
 
 def get(url: str, timeout_seconds: float = 10.0) -> bytes:
-    """A body; raises NoServer for anything but a 200."""
+    """A body; raises NoServer for anything but a 200, BadOptions where the key is none."""
+    headers = key_headers()
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310
     try:
-        with urllib.request.urlopen(url, timeout=timeout_seconds) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=timeout_seconds) as response:  # noqa: S310
             return bytes(response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            raise NoServer(f"{url}: {_refusal(error, bool(headers))}") from error
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         raise NoServer(f"{url}: {error}") from error
+
+
+def _refusal(error: urllib.error.HTTPError, has_key: bool) -> str:
+    if error.code != 401:
+        return str(error)
+    return f"the key in {API_KEY} is not taken" if has_key else f"it asks for a key: set {API_KEY}"

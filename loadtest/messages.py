@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from loadtest.answers import Check, Judge, judge
+from loadtest.api_key import key_headers
 from loadtest.bodies import Body
 
 
@@ -48,11 +49,12 @@ def post(
 
 
 def encoded(host: str, path: str, body: Body, headers: Mapping[str, str]) -> bytes:
-    """The bytes of a POST on a connection that stays open."""
+    """The bytes of a POST on a connection that stays open; raises BadOptions where the key is none."""
     lines = {
         "Host": host,
         "Content-Type": body.content_type,
         "Content-Length": str(len(body.data)),
+        **key_headers(),
         **headers,
     }
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from loadtest.api_key import API_KEY
 from loadtest.described import get
 from loadtest.errors import NoServer
 from loadtest.progress import say
@@ -71,6 +72,7 @@ def serving(log: Path, arguments: Sequence[str] = (), command: Sequence[str] = S
     port, token = _free_port(), os.environ.get(ADMIN_TOKEN) or secrets.token_urlsafe(32)
     line = [*command, "--port", str(port), *arguments]
     environment = {**os.environ, ADMIN_TOKEN: token}
+    environment.pop(API_KEY, None)  # the callers': the service refuses variables that it does not know
     with (
         log.open("wb") as output,
         subprocess.Popen(line, stdout=output, stderr=output, env=environment) as process,

@@ -106,7 +106,7 @@ def hostile(target: Target) -> list[Message]:
         Body("image/jpeg", first[: len(first) // 2]),
         Body("image/jpeg", b"GIF89a" + bytes(200)),
         Body("image/png", b"<html>not an image</html>"),
-        Body("image/png", _png_header(30_000, 30_000)),
+        Body("image/png", png_header(30_000, 30_000)),
     ]
     evil = [
         Message("hostile", encoded(target.authority, target.path, body, {}), judge_hostile)
@@ -190,11 +190,12 @@ def _enlarged(image: EncodedImage) -> EncodedImage:
     return EncodedImage("big.jpg", buffer.getvalue())
 
 
-def _png_header(width: int, height: int) -> bytes:
+def png_header(width: int, height: int) -> bytes:
     """A PNG that announces a size and holds next to no pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(8)))
+    pixels = zlib.compress(bytes(8))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")

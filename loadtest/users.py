@@ -20,8 +20,9 @@ from locust.stats import RequestStats
 
 from loadtest import bodies
 from loadtest.answers import Check, Outcome, flask_answers, judge, native_answer
+from loadtest.api_key import key_headers
 from loadtest.bodies import Body
-from loadtest.errors import NoImages
+from loadtest.errors import BadOptions, NoImages
 from loadtest.images import EncodedImage, load_images
 
 SERVER_TIMING = re.compile(r'(\w+);(?:dur|desc)="?([\d.]+)')
@@ -49,11 +50,13 @@ def _add_options(parser: LocustArgumentParser) -> None:
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
 def _encode_bodies(environment: Environment, **_: Any) -> None:
-    """Before the load begins, so that bad images stop the start and encoding is not measured."""
+    """Before the load begins, so that bad images or a bad key stop the start and encoding is not measured."""
     if environment.parsed_options:
         source = environment.parsed_options.images
         try:
-            _raw_bodies(source), _form_bodies(source)
+            key_headers(), _raw_bodies(source), _form_bodies(source)
+        except BadOptions as error:
+            sys.exit(str(error))
         except NoImages as error:
             sys.exit(f"--images: {error}")
 
@@ -129,7 +132,7 @@ class ImageUser(FastHttpUser):
             request.path,
             name=request.name,
             data=request.body.data,  # type: ignore[arg-type]
-            headers={"Content-Type": request.body.content_type},
+            headers={"Content-Type": request.body.content_type, **key_headers()},
             catch_response=True,
         ) as response:
             meta = response.request_meta

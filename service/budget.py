@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from service.asgi import Scope
+from starlette.types import Scope
+
 from service.errors import MalformedRequest
 
 HEADER = b"x-timeout-ms"

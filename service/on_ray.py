@@ -14,10 +14,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from service.app import create_app
-from service.asgi import App, Message, Receive, Scope, Send
 from service.peers import OutOfReach
 from service.process import logs
 from service.process.background import in_thread
@@ -125,9 +125,9 @@ class Replica:
         leave_out_of_collections()
         self._watching = asyncio.create_task(watch(self.service))
 
-    def __serve_build_asgi_app__(self) -> App:
+    def __serve_build_asgi_app__(self) -> ASGIApp:
         """What the process of `python -m service` serves, as Ray's proxies want it."""
-        app: App = self.service.trace.around(create_app(self.service))
+        app: ASGIApp = self.service.trace.around(create_app(self.service))
         if self.service.settings.trusted_proxies:
             app = ProxyHeadersMiddleware(app, self.service.settings.trusted_proxies)  # type: ignore[arg-type, assignment]
         return marked(app, serve.get_replica_context().replica_id.unique_id)
@@ -146,7 +146,7 @@ async def watch(service: Service) -> None:
     leave(HANGING, "the engine hangs; the process ends, for Ray to start another")
 
 
-def marked(app: App, replica: str) -> App:
+def marked(app: ASGIApp, replica: str) -> ASGIApp:
     """Says in `X-Replica` who answers; leaves `X-Request-Id` to Ray's proxy, which would add it again."""
 
     async def replica_app(scope: Scope, receive: Receive, send: Send) -> None:

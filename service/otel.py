@@ -21,11 +21,11 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.util.http import parse_excluded_urls
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from batching import Answered
 from models.manifest import Manifest
 from models.predictor import Prediction
-from service.asgi import App, Message, Receive, Scope, Send
 from service.edge.middleware import route_of
 from service.process.background import in_thread
 from service.tracing import Trace
@@ -57,9 +57,9 @@ class OtelTrace(Trace):
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("rotulo")
 
-    def around(self, app: App) -> App:
+    def around(self, app: ASGIApp) -> ASGIApp:
         """The middleware decodes headers and the query, and raises where it cannot: those go untraced."""
-        middleware: App = OpenTelemetryMiddleware(
+        middleware: ASGIApp = OpenTelemetryMiddleware(
             _described(app),
             excluded_urls=_NOT_TRACED,
             default_span_details=lambda scope: (scope.get("method", scope["type"]), {}),
@@ -123,7 +123,7 @@ def _signal_url(endpoint: str) -> str:
     return f"{endpoint.rstrip('/')}/v1/traces" if urlsplit(endpoint).path in ("", "/") else endpoint
 
 
-def _described(app: App) -> App:
+def _described(app: ASGIApp) -> ASGIApp:
     """Gives the request's span, as the response begins, what the edge and the router know by then."""
 
     async def described(scope: Scope, receive: Receive, send: Send) -> None:

@@ -135,8 +135,8 @@ class Settings(BaseSettings):
         default=1_000_000, ge=1, le=1_000_000_000, description="how many are kept, the newest"
     )
     record_images: bool = Field(default=False, description="record the images too, of up to 4 MiB each")
-    log_level: str = Field(
-        default="info", pattern=r"^(debug|info|warning|error)$", description="debug, info, warning or error"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="what is less grave is not logged"
     )
     log_format: Literal["text", "json"] = Field(
         default="text", description="text for people, or json: one object a line, for machines"

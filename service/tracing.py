@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from starlette.types import ASGIApp
+
 from batching import Answered
 from models.manifest import Manifest
 from models.predictor import Prediction
-from service.asgi import App
 from service.settings import BadSettings, Settings
 
 
 class Trace:
     """Hears of a request's parts as they end, in the request's own context. This one does nothing."""
 
-    def around(self, app: App) -> App:
+    def around(self, app: ASGIApp) -> ASGIApp:
         """The whole application, with whatever has to see each request first."""
         return app
 

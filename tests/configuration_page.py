@@ -50,11 +50,8 @@ def default(field: FieldInfo) -> str:
 
 def choices(field: FieldInfo) -> str:
     """The words that are allowed, of a setting that is one of a few."""
-    if get_origin(field.annotation) is Literal:
-        return ", ".join(f"`{word}`" for word in get_args(field.annotation))
-    pattern = next((found for rule in field.metadata if (found := getattr(rule, "pattern", None))), "")
-    words = re.fullmatch(r"\^\(([a-z|]+)\)\$", pattern)
-    return ", ".join(f"`{word}`" for word in words[1].split("|")) if words else ""
+    is_choice = get_origin(field.annotation) is Literal
+    return ", ".join(f"`{word}`" for word in get_args(field.annotation)) if is_choice else ""
 
 
 def bounds(field: FieldInfo) -> str:

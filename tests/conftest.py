@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import struct
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from loadtest.traffic import png_header as png_header  # for tests of the service too
 from models import artifact, networks
 from models.engines.torch_engine import TorchEngine
 from models.images import Preprocessing
@@ -95,14 +94,3 @@ def make_image() -> ImageMaker:
         return buffer.getvalue()
 
     return make
-
-
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that announces a size and holds next to no pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = zlib.compress(bytes(8))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")

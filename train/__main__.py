@@ -1,6 +1,6 @@
 """`python -m train`: train, fine-tune, evaluate, export, add a golden sample, import.
 
-Exit codes: 0, 1 (one line of why), 2 usage, 130 after Ctrl-C, 143 after SIGTERM.
+Exit codes: 0, 1 (one line of why), 2 usage or a missing package, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 from __future__ import annotations
@@ -18,14 +18,21 @@ from models.artifact import one_line
 from models.catalog import SHIPPED_MODELS
 from models.errors import RotuloModelError
 from models.manifest import NAME_PATTERN
-from train import evaluate, export, golden, import_weights, initial, photographs, process, run
-from train.bottles import command as bottles
-from train.distributed import join
-from train.errors import RunError, TrainError
-from train.flags import RUNS, add_cache, add_models_dir
-from train.interrupt import Interrupted
-from train.publish import Publication
-from train.recipe import RECIPES, Recipe, at_lr, at_size
+
+try:
+    from train import evaluate, export, golden, import_weights, initial, photographs, process, run
+    from train.bottles import command as bottles
+    from train.distributed import join
+    from train.errors import RunError, TrainError
+    from train.flags import RUNS, add_cache, add_models_dir
+    from train.interrupt import Interrupted
+    from train.publish import Publication
+    from train.recipe import RECIPES, Recipe, at_lr, at_size
+except ModuleNotFoundError as missing:  # serving does without most of these, and so does `make serve`
+    if __name__ != "__main__" or (missing.name or "").partition(".")[0] in ("models", "train"):
+        raise
+    print(f"error: {missing.name} is not installed: pip install -e '.[train]'", file=sys.stderr)
+    sys.exit(2)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -180,7 +180,8 @@ def _fit(setting: loop.Setting, state: State, start: Initial | None, rejected: t
         progress.say(f"skipped {file}")
     progress.say(
         f"{len(sides.train)} images to train on, {len(sides.val)} to validate, {len(sides.test)} to test, "
-        f"{len(sides.leaked)} copies left out, {len(rejected)} files skipped; {total} steps"
+        f"{len(sides.leaked)} copies left out, {len(rejected)} files skipped; "
+        f"{total} steps at {recipe.size_px}x{recipe.size_px} pixels"
     )
     test_sha256 = state.identity["splits"]["content_sha256"]["test"]
     if start and start.flatters(setting.images.classes, test_sha256):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from service.asgi import Scope
+from starlette.types import Scope
+
 from service.edge.hosts import AllowedHosts
 from service.edge.keys import BadKeys, KeyFile
 from service.edge.rates import MovingWindows, Rate, peer_name

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from service.asgi import Receive, Scope
+from starlette.types import Receive, Scope
+
 from service.errors import ClientLeft
 
 # In a scope's state: a future that is done once the client has left. `guarded_protocol.py` puts it there.

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.asgi import App, Message, Receive, Scope, Send
 from service.errors import Draining, ServiceError
 from service.problems import flask_error_response, problem_response
 from service.wiring import Service
@@ -42,7 +42,7 @@ class Edge:
 
     def __init__(
         self,
-        app: App,
+        app: ASGIApp,
         endpoints: Mapping[str, Endpoint],
         flask_endpoints: Mapping[str, Endpoint],
         service: Service,
@@ -91,7 +91,7 @@ class Edge:
             route, model = route_of(scope), self._model_of(scope, endpoint)
             self._service.metrics.answered(route, scope["method"], status or 500, seconds, model)
 
-    def _refusal(self, scope: Scope) -> App | None:
+    def _refusal(self, scope: Scope) -> ASGIApp | None:
         """The answer to whoever may not ask, or not now."""
         try:
             self._service.access.admit(scope, scope["state"]["arrived"])
@@ -99,7 +99,7 @@ class Edge:
             return self._error(scope, error)
         return None
 
-    def _error(self, scope: Scope, error: ServiceError) -> App:
+    def _error(self, scope: Scope, error: ServiceError) -> ASGIApp:
         respond = flask_error_response if scope["path"] in self._flask_paths else problem_response
         return respond(Request(scope), error)
 

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from service.asgi import Receive, Scope
+from starlette.types import Receive, Scope
+
 from service.errors import (
     BodyTooLarge,
     ClientLeft,

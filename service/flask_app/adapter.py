@@ -15,8 +15,8 @@ from typing import Any
 
 from asgiref.wsgi import WsgiToAsgiInstance
 from flask import Flask
+from starlette.types import Message, Receive, Scope, Send
 
-from service.asgi import Message, Receive, Scope, Send
 from service.errors import MalformedRequest
 from service.flask_app.blocking import run_blocking, wait
 

@@ -8,35 +8,26 @@ from service.errors import problem_of
 
 PATHS = frozenset({"/classificar"})
 
-# By the stable word of a problem in `service.errors`; a test holds it complete.
+# By the stable word of a problem in `service.errors`: those that can happen here, which a test holds.
 SENTENCES: Mapping[str, str] = {
     "malformed-request": "A requisição não pôde ser entendida: envie uma imagem no campo multipart 'image'",
     "unknown-host": "O nome em Host não é deste serviço",
     "not-authorized": "As credenciais faltam ou estão erradas",
-    "foreign-origin": "Não se responde a uma página de outro site",
     "unknown-model": "O modelo que distingue garrafas abertas de fechadas não está carregado",
-    "record-off": "As respostas não são registradas aqui",
     "slow-client": "A requisição demorou demais para chegar",
-    "version-conflict": "Outra troca de versão está em andamento",
-    "one-of-several": "Isto não pode ser feito em uma réplica só",
-    "unfit-version": "A versão do modelo não pode ser servida",
     "body-too-large": "A requisição é grande demais",
     "image-too-large": "A imagem tem pixels demais",
     "unsupported-encoding": "A codificação da requisição não é aceita",
     "unsupported-image": "O tipo de imagem não é aceito: envie JPEG, PNG ou WebP",
     "undecodable-image": "A imagem está corrompida ou incompleta",
     "too-many-requests": "Requisições demais: tente de novo mais tarde",
-    "headers-too-large": "Os cabeçalhos da requisição são grandes demais",
     "client-left": "O cliente se desconectou",
     "overloaded": "O serviço está sobrecarregado: tente de novo em instantes",
     "draining": "O serviço está sendo encerrado",
-    "record-away": "O registro das respostas não pode ser lido agora",
-    "engine-hangs": "O modelo não está respondendo",
     "deadline-exceeded": "O prazo da resposta passou",
     "internal-error": "Erro interno",
 }
 HTTP_SENTENCES: Mapping[int, str] = {
-    404: "Não encontrado",
     405: "Método não permitido",
 }
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from flask import Flask, Response, jsonify, request
 from starlette.requests import Request
+from starlette.types import Message, Receive, Scope, Send
 from werkzeug.exceptions import HTTPException
 
 from models.errors import UnknownModel
 from models.predictor import Prediction
-from service.asgi import Message, Receive, Scope, Send
 from service.budget import budget_of
 from service.edge.disconnect import cancelled_when_client_leaves
 from service.edge.hosts import require_own_origin

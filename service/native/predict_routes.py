@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
+from starlette.types import Receive, Scope, Send
 
-from service.asgi import Receive, Scope, Send
 from service.budget import budget_of
 from service.edge.disconnect import cancelled_when_client_leaves
 from service.errors import MalformedRequest, problem_body

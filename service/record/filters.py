@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.openapi_parts import Probability
+
 Text = Annotated[str, Field(max_length=300)]
-Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class Filters(BaseModel):

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from starlette.types import Scope
+
 from models.images import Pixels
-from service.asgi import Scope
 from service.errors import RecordOff
 from service.metrics import Metrics
 from service.process.background import in_thread

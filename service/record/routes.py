@@ -11,8 +11,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, Field
+from starlette.types import Send
 
-from service.asgi import Send
 from service.errors import MalformedRequest, RecordAway
 from service.openapi_parts import Probability, example
 from service.record.filters import Asked

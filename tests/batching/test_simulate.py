@@ -120,13 +120,3 @@ def test_refusals_slow_the_device_down_and_never_stop_it() -> None:
         for rate in rates
     )
     assert 0.2 * calm.on_time < flooded.on_time < 0.8 * calm.on_time
-
-
-def test_several_lines_before_one_device_hold_as_much_and_wait_longer() -> None:
-    load = list(poisson(0.9 * CAPACITY, 30.0, seed=1))
-    one, four = (
-        simulate(load, POLICY, learnt(SECONDS), batch_seconds=SECONDS, lines=lines) for lines in (1, 4)
-    )
-    assert one.on_time == len(load)
-    assert four.on_time > 0.99 * len(load)
-    assert p99(four) > 1.2 * p99(one)

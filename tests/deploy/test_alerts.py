@@ -29,7 +29,7 @@ def test_an_alert_says_what_happened_how_bad_it_is_and_where_to_read_on(name: st
     assert alert["labels"]["severity"] in {"page", "ticket"}
     assert alert["annotations"]["summary"]
     assert alert["annotations"]["description"].endswith(".")
-    page, _, anchor = alert["annotations"]["runbook_url"].partition("#")
+    page, _, anchor = alert["annotations"]["runbook"].partition("#")
     headings = re.findall(r"^### (\w+)\n\n\S", (ROOT / page).read_text(), re.MULTILINE)
     assert anchor in {heading.lower() for heading in headings}
 

@@ -21,6 +21,7 @@ from tests.live import TOKEN, LiveService, multipart, serve
 from tests.service.fakes import HeldEngine, predictor_on
 
 Asked = tuple[str, bytes, dict[str, str]]
+STATUSES = {"unsupported": 415, "undecodable": 422, "late": 504}
 ROUTES = {
     "/v1/models/cifar10/predict": "/v1/models/{model}/predict",
     "/v2/models/cifar10/infer": "/v2/models/{model}/infer",
@@ -127,8 +128,10 @@ def test_a_version_that_answered_an_error_goes_with_its_last_request(
             if how == "late":
                 held.hold()
                 headers = {**headers, "X-Timeout-Ms": "60"}
-            status = live.request("POST", path, body, headers).status
-            assert status == {"late": 504}.get(how, status)
+            # Of several images a bad one has its error in its place, but on the route of the protocol.
+            in_its_place = images > 1 and asked is not by_v2 and how != "late"
+            expected = 200 if in_its_place else STATUSES[how]
+            assert live.request("POST", path, body, headers).status == expected
         held.release.set()
         del held
         assert activate(live, "1") == 200

@@ -21,7 +21,8 @@ with warnings.catch_warnings():  # of its use of pydantic
     from ray.serve import Application
     from ray.serve.schema import ServeDeploySchema
 
-from service.asgi import Message
+from starlette.types import Message
+
 from service.budget import Budget
 from service.errors import EngineHangs
 from service.on_ray import OF_THE_PROXY, Replica, Scaling, application, marked, options, replicable

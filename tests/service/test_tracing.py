@@ -20,9 +20,9 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from pydantic import HttpUrl
+from starlette.types import Scope
 
 from models.predictor import Predictor
-from service.asgi import Scope
 from service.otel import OtelTrace, _signal_url
 from service.settings import BadSettings, Settings, read_settings
 from service.tracing import Trace, trace_of

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -347,6 +350,7 @@ def test_a_run_tells_its_steps_and_epochs_to_people_and_to_tensorboard(
     monkeypatch.setattr("train.progress.LINE_EVERY_S", 0.0)
     assert bench.train(folder, "scratch", "--batch-size", "512") == 0
     told = capsys.readouterr().err
+    assert "0 files skipped; 2 steps at 8x8 pixels\n" in told
     assert re.search(r"step 2/2  loss \d+\.\d{3}  \d+ images/s  \d:\d\d:\d\d left", told)
     assert re.search(r"epoch 2: train loss \S+, val loss \S+, val accuracy \S+%, \d:\d\d:\d\d so far", told)
     events = EventAccumulator(str(bench.run_dir / "tensorboard")).Reload()
@@ -591,3 +595,17 @@ def test_a_file_that_would_run_code_is_refused(
     flags = ("--classes", "a", "b", "--image-size", "32", "--stem", "stock", "--resize", "crop")
     assert bench.run("import", "--weights", str(tmp_path / "evil.pth"), "--name", "x", *flags) == 1
     assert "not a file of weights that can be read safely" in capsys.readouterr().err
+
+
+def test_a_package_that_is_not_installed_is_one_line_that_says_how_to_install_it(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    done = subprocess.run(
+        [sys.executable, "-m", "train", "import"],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "error: torch is not installed: pip install -e '.[train]'\n"

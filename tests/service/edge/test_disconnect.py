@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
+from starlette.types import Message, Scope
 
-from service.asgi import Message, Scope
 from service.edge.disconnect import LEFT, cancelled_when_client_leaves
 from service.errors import ClientLeft
 

@@ -14,11 +14,11 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
+from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from service.asgi import Receive, Scope, Send
 from service.edge import guarded_protocol
 from service.edge.middleware import Edge
 from service.edge.request_head import MAX_FIELDS, Headers, fault_in_head

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starlette.types import Scope
 
-from service.asgi import Scope
 from service.edge.access import access_of
 from service.edge.keys import BadKeys, KeyFile, parse_keys
 from service.settings import BadSettings, Settings

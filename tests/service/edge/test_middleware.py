@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from starlette.types import Message, Scope
+
 from service.app import create_app
-from service.asgi import Message, Scope
 from service.settings import Settings
 from service.wiring import Service
 from tests.service.fakes import PixelEngine, predictor_on

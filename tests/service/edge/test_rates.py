@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from starlette.types import Scope
 
-from service.asgi import Scope
 from service.edge.access import Access
 from service.edge.keys import KeyFile
 from service.edge.rates import MovingWindows, Rate, peer_name

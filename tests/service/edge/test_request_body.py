@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from starlette.types import Message, Receive, Scope
 
-from service.asgi import Message, Receive, Scope
 from service.edge import request_body
 from service.edge.request_body import Intake
 from service.errors import (

@@ -9,8 +9,8 @@ from typing import Any
 
 import flask
 import pytest
+from starlette.types import Message, Receive, Scope
 
-from service.asgi import Message, Receive, Scope
 from service.edge.request_body import Intake
 from service.errors import BodyTooLarge, MalformedRequest
 from service.flask_app.adapter import ConcurrentWsgiToAsgi, FlaskOnTheLoop

@@ -15,6 +15,7 @@ from models.engines.choice import Wish
 from models.images import Preprocessing
 from models.manifest import Calibration, Sequential
 from models.predictor import Prediction, Predictor
+from service.contract import _ACCESS, ERRORS
 from service.errors import PROBLEMS
 from service.flask_app.portuguese import SENTENCES
 from service.flask_app.routes import _status
@@ -144,5 +145,6 @@ def test_a_model_of_that_name_with_other_classes_is_not_the_bottle_model(
         assert (response.status, response.json()) == (404, {"error": SENTENCES["unknown-model"]})
 
 
-def test_every_problem_has_its_sentence() -> None:
-    assert set(SENTENCES) == {problem.kind for problem in PROBLEMS.values()}
+def test_every_problem_of_the_route_has_its_sentence_and_no_other() -> None:
+    documented = {PROBLEMS[error].kind for error in (*ERRORS["/classificar"], *_ACCESS)}
+    assert set(SENTENCES) == documented | {"client-left", "draining", "internal-error"}
