@@ -54,7 +54,7 @@ class Server(uvicorn.Server):
         """uvicorn's, and SIGHUP where nobody (nohup, say) has asked for it to be ignored."""
         with super().capture_signals():
             in_main_thread = threading.current_thread() is threading.main_thread()
-            if in_main_thread and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            if in_main_thread and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
                 signal.signal(signal.SIGHUP, self.handle_exit)
             yield
 
