@@ -15,7 +15,8 @@ from service.record.filters import Filters
 from service.record.noted import Row, id_at, microseconds_of, storable
 from service.record.schema import METADATA, PREDICTIONS, SHOWN, STATEMENT_SECONDS, engine_of
 
-REFUSED = (DataError, IntegrityError)  # these rows will never be taken
+# These rows will never be taken; the last two come from drivers, which find no way to send them.
+REFUSED = (DataError, IntegrityError, UnicodeError, OverflowError)
 
 _ID = PREDICTIONS.c.id
 _SQLITE_STEPS = 10_000  # between two looks at the clock: about a millisecond

@@ -253,6 +253,24 @@ def test_rows_that_the_database_will_never_take_are_dropped_and_the_next_are_wri
     assert ids(database) == Counter(["r-1"])
 
 
+@pytest.mark.parametrize(
+    ("encoding", "kept"), [("LATIN1", ["caf\xe9"]), ("SQL_ASCII", ["caf\xe9", "\u732b"])]
+)
+def test_a_database_in_another_encoding_takes_what_that_can_hold_and_shows_it_as_text(
+    cluster: Cluster, make_image: ImageMaker, monkeypatch: pytest.MonkeyPatch, encoding: str, kept: list[str]
+) -> None:
+    made, labels = RowMaker.rows, iter(["caf\xe9", "\u732b"])
+    monkeypatch.setattr(
+        RowMaker, "rows", lambda *args: [{**row, "label": next(labels)} for row in made(*args)]
+    )
+    with serving(cluster.database(encoding).url) as live:
+        for number in range(2):
+            predict(live, make_image(), number)
+        written(live, len(kept))
+        live.wait_for_metric(2 - len(kept), "rotulo_record_rows_total", outcome="dropped")
+        assert sorted(row["label"] for row in read(live).json()["predictions"]) == kept
+
+
 def test_a_query_that_takes_too_long_is_ended_and_the_writer_is_not_held(
     tmp_path: Path, make_image: ImageMaker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
