@@ -13,12 +13,15 @@ SHIPPED_MODELS = Path(__file__).parent / "shipped"
 
 
 def find(root: Path) -> dict[str, tuple[str, ...]]:
-    """Every model under `root` with its versions, oldest first; empty when `root` holds none."""
-    if not root.is_dir():
-        return {}
-    versions = {
-        path.name: _versions(path) for path in sorted(root.iterdir()) if re.match(NAME_PATTERN, path.name)
-    }
+    """Every model under `root` with its versions, oldest first; empty when `root` holds none.
+
+    Raises BadArtifact where `root` cannot be read. What cannot be read below it is no model and no version.
+    """
+    try:
+        paths = sorted(root.iterdir()) if root.is_dir() else []
+    except OSError as error:
+        raise BadArtifact(f"{root}: {error.strerror}") from error
+    versions = {path.name: _versions(path) for path in paths if re.match(NAME_PATTERN, path.name)}
     return {name: found for name, found in versions.items() if found}
 
 
@@ -41,7 +44,15 @@ def locate(root: Path, name: str, version: str | None = None) -> Path:
 
 
 def _versions(path: Path) -> tuple[str, ...]:
-    if not path.is_dir():
+    try:
+        names = [entry.name for entry in path.iterdir() if re.match(VERSION_PATTERN, entry.name)]
+    except OSError:
         return ()
-    names = [entry.name for entry in path.iterdir() if (entry / MANIFEST_FILE).is_file()]
-    return tuple(sorted((name for name in names if re.match(VERSION_PATTERN, name)), key=int))
+    return tuple(sorted((name for name in names if _is_version(path / name)), key=int))
+
+
+def _is_version(path: Path) -> bool:
+    try:
+        return (path / MANIFEST_FILE).is_file()
+    except OSError:  # it is another user's, say, who has not opened it to this one yet
+        return False

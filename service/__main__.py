@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from models.errors import RotuloModelError
 from service.process import logs
-from service.process.leaving import leave_at_signals
+from service.process.leaving import end, leave_at_signals
 from service.process.listening import bound, bound_everywhere
 from service.process.memory import give_memory_back, leave_out_of_collections
 from service.settings import BadSettings, Settings, read_settings
@@ -23,9 +23,7 @@ def main(arguments: Sequence[str]) -> int:
         settings = read_settings(arguments)
         output = logs.configure(settings.log_level, settings.log_format)
         say = logs.announce if settings.log_format == "json" else output.say
-        code = _serve(settings, say) if settings.workers == 1 else _supervise(settings, arguments, say)
-        output.flush()
-        return code
+        return _serve(settings, say) if settings.workers == 1 else _supervise(settings, arguments, say)
     except (BadSettings, RotuloModelError) as error:
         print(f"rotulo: {error}", file=sys.stderr)
         return 2
@@ -67,4 +65,4 @@ def _supervise(settings: Settings, arguments: Sequence[str], say: Say) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end(main(sys.argv[1:]))

@@ -141,7 +141,7 @@ class Replica:
 
 async def watch(service: Service) -> None:
     """Answer the callers of an engine that hangs; end the process where it does not return at all."""
-    while service.tick(time.monotonic()):
+    while service.tick(time.monotonic()) or not await service.hangs_still():
         await asyncio.sleep(TICK_SECONDS)
     leave(HANGING, "the engine hangs; the process ends, for Ray to start another")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import signal
 import socket
@@ -54,7 +53,7 @@ class Server(uvicorn.Server):
         """uvicorn's, and SIGHUP where nobody (nohup, say) has asked for it to be ignored."""
         with super().capture_signals():
             in_main_thread = threading.current_thread() is threading.main_thread()
-            if in_main_thread and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            if in_main_thread and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
                 signal.signal(signal.SIGHUP, self.handle_exit)
             yield
 
@@ -70,8 +69,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """uvicorn calls this ten times a second."""
         now = time.monotonic()
-        if not self._service.tick(now):
-            await asyncio.sleep(LINGER_SECONDS)  # the last callers have been given up; let them hear of it
+        if not self._service.tick(now) and await self._service.hangs_still():
             leave(HANGING, "the engine hangs; the process ends, to be started again")
         if self._drain.over(now):
             for server in self.servers:

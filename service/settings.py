@@ -20,6 +20,7 @@ from service.process.cpus import available_cpus
 from service.targets import DEFAULT_MS, LatencyTargets
 
 PREFIX = "ROTULO_"
+_HEADER_TOKEN = re.compile(r"[!-~]([ -~]*[!-~])?")
 _RECORD_URL = re.compile(r"sqlite:///(?!:memory:)[^?]+|postgresql\+psycopg://.+")
 
 
@@ -164,6 +165,13 @@ class Settings(BaseSettings):
     def _room_for_one_request(cls, value: int, info: ValidationInfo) -> int:
         if value > info.data.get("max_waiting", value):
             raise ValueError("must be at most max_waiting, or the largest requests are always refused")
+        return value
+
+    @field_validator("admin_token")
+    @classmethod
+    def _can_be_sent(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _HEADER_TOKEN.fullmatch(value.get_secret_value()):
+            raise ValueError("must be printable ASCII, without space or a line's end around it")
         return value
 
     @field_validator("rate_limit")

@@ -28,6 +28,8 @@ from service.settings import PREFIX, BadSettings, Settings
 from service.targets import LatencyTargets
 from service.tracing import trace_of
 
+SECOND_LOOK_SECONDS = 0.5
+
 
 def targets_of(settings: Settings, models: Set[str]) -> LatencyTargets:
     """Raises BadSettings where one is for a model that there is not."""
@@ -146,6 +148,14 @@ class Service:
             if hangs:
                 slot.give_up()
         return not self._watchdog.gives_up(busy_since, now)
+
+    async def hangs_still(self) -> bool:
+        """Whether `tick` says the same a moment later, in which the last callers hear that they are given up.
+
+        In a process that was paused, every call has taken too long: one that goes on returns now.
+        """
+        await asyncio.sleep(SECOND_LOOK_SECONDS)
+        return not self.tick(time.monotonic())
 
     async def warm_up(self) -> None:
         """Before the first request; raises BadArtifact."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from collections import OrderedDict, deque
 from dataclasses import dataclass
@@ -37,13 +38,18 @@ class MovingWindows:
     def __init__(self, rate: Rate) -> None:
         self._rate = rate
         self._hits: OrderedDict[str, deque[float]] = OrderedDict()  # by the last hit, oldest first
+        self._now = -math.inf
 
     def __len__(self) -> int:
         """Callers held."""
         return len(self._hits)
 
     def hit(self, caller: str, now: float) -> float:
-        """0 where the request may pass, and is counted; else the seconds until one may, and is not."""
+        """0 where the request may pass, and is counted; else the seconds until one may, and is not.
+
+        One that was read long before its turn, behind another, may say when it came: time does not go back.
+        """
+        now = self._now = max(self._now, now)
         self._forget(now)
         hits = self._hits.setdefault(caller, deque(maxlen=self._rate.requests))
         if len(hits) == self._rate.requests and (wait := hits[0] + self._rate.seconds - now) > 0:

@@ -120,6 +120,10 @@ class LogHandler(logging.Handler):
         except Exception:  # a record that cannot be formatted is no reason to stop
             self.handleError(record)
 
+    def flush(self) -> None:
+        """As `Output.flush`; at the end of the process, `logging` asks for it."""
+        self._output.flush()
+
 
 def configure(level: str, log_format: str, worker: int | None = None) -> Output:
     """Everything that logs or warns in this process goes through one output, as `text` or as `json`.

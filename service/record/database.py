@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
@@ -15,7 +15,8 @@ from service.record.filters import Filters
 from service.record.noted import Row, id_at, microseconds_of, storable
 from service.record.schema import METADATA, PREDICTIONS, SHOWN, STATEMENT_SECONDS, engine_of
 
-REFUSED = (DataError, IntegrityError)  # these rows will never be taken
+# These rows will never be taken; the last two come from drivers, which find no way to send them.
+REFUSED = (DataError, IntegrityError, UnicodeError, OverflowError)
 
 _ID = PREDICTIONS.c.id
 _SQLITE_STEPS = 10_000  # between two looks at the clock: about a millisecond
@@ -34,9 +35,11 @@ class Database:
         """Connects to nothing yet; raises as `engine_of`."""
         self._engine = engine_of(url)
         self._is_sqlite = self._engine.dialect.name == "sqlite"
+        self._beyond: str | None = None  # the newest id that is to go, while `trim` deletes in portions
 
     def prepare(self) -> None:
-        """Make the table where there is none."""
+        """Make the table where there is none; forget what was known of another."""
+        self._beyond = None
         METADATA.create_all(self._engine)
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -49,14 +52,30 @@ class Database:
             connection.execute(statement, rows)
 
     def trim(self, oldest: int, keep: int, at_most: int) -> int:
-        """Delete what is older than `oldest`, in microseconds since 1970, and all but the newest `keep`.
+        """Delete what is older than `oldest`, in microseconds since 1970, then all but the newest `keep`.
 
-        Returns how many rows were deleted.
+        Returns how many rows were deleted. The newest are counted once for all portions, and last: of very
+        many, that takes longer than a statement may, and raises.
         """
+        deleted = self._delete(id_at(oldest) > _ID, at_most)
+        if deleted >= at_most:
+            return deleted
+        if self._beyond is None:
+            self._beyond = self._newest_beyond(keep)
+        portion = self._delete(self._beyond >= _ID, at_most)
+        if portion < at_most:
+            self._beyond = None
+        return deleted + portion
+
+    def _newest_beyond(self, keep: int) -> str:
+        """The id that the newest `keep` follow; before every id where there are no more."""
+        with self._engine.connect() as connection:
+            return connection.scalar(select(_ID).order_by(_ID.desc()).offset(keep).limit(1)) or ""
+
+    def _delete(self, unwanted: ColumnElement[bool], at_most: int) -> int:
+        """The oldest of them."""
+        ids = select(_ID).where(unwanted).order_by(_ID).limit(at_most)
         with self._engine.begin() as connection:
-            beyond = connection.scalar(select(_ID).order_by(_ID.desc()).offset(keep).limit(1))
-            unwanted = or_(id_at(oldest) > _ID, (beyond or "") >= _ID)
-            ids = select(_ID).where(unwanted).order_by(_ID).limit(at_most)
             return connection.execute(delete(PREDICTIONS).where(_ID.in_(ids))).rowcount
 
     def page(self, filters: Filters, before: str | None, limit: int) -> list[Row]:

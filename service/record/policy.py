@@ -26,16 +26,16 @@ class Outage:
         self._quiet_until = -math.inf
 
     def failed(self, now: float) -> bool:
-        """Whether this is to be said: the first failure of an outage."""
+        """Whether this is to be said: once in an outage, as soon as the quiet after another one is over."""
         wait = FIRST_RETRY_SECONDS * 2 ** min(self._failures, 16)
         self.retry_at = now + min(wait, LAST_RETRY_SECONDS)
         self._failures += 1
-        if self._failures > 1:
+        if self._failures == 1:
+            self._began, self._said = now, False
+        if self._said or now < self._quiet_until:
             return False
-        self._began, self._said = now, now >= self._quiet_until
-        if self._said:
-            self._quiet_until = now + QUIET_SECONDS
-        return self._said
+        self._said, self._quiet_until = True, now + QUIET_SECONDS
+        return True
 
     def succeeded(self, now: float) -> float | None:
         """How long the outage took, where one ends that was spoken of."""

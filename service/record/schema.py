@@ -100,5 +100,6 @@ _LIBPQ: dict[str, Any] = {
     "connect_timeout": 3,
     "tcp_user_timeout": 10_000,
     "application_name": "rotulo",
+    "client_encoding": "utf8",  # whatever the server stores text in; of SQL_ASCII, psycopg would make bytes
     "options": f"-c statement_timeout={STATEMENT_SECONDS:.0f}s -c lock_timeout={LOCK_SECONDS:.0f}s",
 }

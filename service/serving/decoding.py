@@ -73,8 +73,8 @@ class Decoder:
                 del decoded, time_left
 
     def _in_pool(self, predictor: Predictor, image: Encoded) -> Future[Pixels]:
+        future = self._pool.submit(predictor.decode, image)  # which fails where no thread can be started
         self._in_progress += 1
-        future = self._pool.submit(predictor.decode, image)
         loop = asyncio.get_running_loop()
 
         def done(image: Future[Pixels]) -> None:

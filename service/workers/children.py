@@ -51,7 +51,7 @@ class Child:
         """Start it, and wait for its end: its exit code, or a signal's number below 0."""
         try:
             process, until_gone = await self._started()
-        except OSError as error:  # no memory, say, too many processes, or no descriptor left
+        except (OSError, RuntimeError) as error:  # no memory, say, no descriptor, or no thread left
             self.failure = str(error)
             return 1
         self._process = process
@@ -67,18 +67,20 @@ class Child:
 
     async def _started(self) -> tuple[asyncio.subprocess.Process, asyncio.Task[None]]:
         ours, theirs = socket.socketpair()
+        # Not asyncio's own pipe: that stays open, and its reader alive, where the start fails halfway.
+        told, telling = socket.socketpair()
+        telling.setblocking(False)
         self.link = Link(ours, lambda what, value: self._answer(self, what, value))
-        with theirs:
+        with theirs, told, telling:
             until_gone = await self.link.open()
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "service.workers.worker", str(theirs.fileno())),
-                stdin=asyncio.subprocess.PIPE,
+                stdin=told.fileno(),
                 pass_fds=(theirs.fileno(),),
                 process_group=0,  # Ctrl-C is for the supervisor, which tells the workers
             )
-        if process.stdin is not None:  # it is a pipe
-            process.stdin.write(self.assignment.to_json())
-            process.stdin.close()
+            with suppress(OSError):  # it has ended already
+                await asyncio.get_running_loop().sock_sendall(telling, self.assignment.to_json())
         return process, until_gone
 
     def kill(self) -> None:
@@ -124,5 +126,10 @@ class Child:
             return f"stood still for {self._silent_seconds:g} s and was killed"
         if self._late:
             return f"was not ready within {START_SECONDS:g} s and was killed"
-        how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        how = f"ended by {_name_of(-code)}" if code < 0 else f"ended with code {code}"
         return how if self.ready else f"{how} before it was ready"
+
+
+def _name_of(number: int) -> str:
+    """Most of the real-time signals have none."""
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"

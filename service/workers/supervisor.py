@@ -200,7 +200,7 @@ class Supervisor:
     def _hear_signals(self) -> None:
         loop = asyncio.get_running_loop()
         heard = [signal.SIGTERM, signal.SIGINT]
-        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup has it ignored
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has it ignored
             heard.append(signal.SIGHUP)
         for number in heard:
             loop.add_signal_handler(number, self._on_signal, number)

@@ -20,7 +20,7 @@ from service.errors import Draining
 from service.greeting import greeting
 from service.process import logs
 from service.process.cpus import share
-from service.process.leaving import leave, leave_as, leave_at_signals
+from service.process.leaving import end, leave, leave_as, leave_at_signals
 from service.process.listening import bound
 from service.process.memory import give_memory_back, leave_out_of_collections
 from service.server import Server
@@ -61,10 +61,9 @@ def _serve(assignment: Assignment, end: socket.socket) -> list[Any]:
     settings = settings_of(assignment)
     give_memory_back()
     _leave_processors_to_the_kernel()
-    output = logs.configure(settings.log_level, settings.log_format, assignment.number)
+    logs.configure(settings.log_level, settings.log_format, assignment.number)
     worker = Worker(assignment, settings, end)
     worker.run(sockets=[worker.listener])
-    output.flush()
     return worker.counted()
 
 
@@ -163,4 +162,4 @@ class Worker(Server):
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    end(main(int(sys.argv[1])))

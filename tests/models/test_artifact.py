@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import pickle
+import pwd
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +237,39 @@ def test_the_newest_version_is_found_by_number_and_strangers_are_passed_over(sav
     assert catalog.find(root) == {"cifar10": ("1", "2", "10")}
     assert catalog.locate(root, "cifar10").name == "10"
     assert catalog.locate(root, "cifar10", "2").name == "2"
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A version where anybody may read; pytest's own directories are for their owner alone."""
+    with tempfile.TemporaryDirectory() as root:
+        Path(root).chmod(0o755)
+        artifact.save(Path(root), spec(), WEIGHTS)
+        yield Path(root)
+
+
+@contextlib.contextmanager
+def without_roots_rights() -> Iterator[None]:
+    own = os.geteuid()
+    if own == 0:
+        os.seteuid(pwd.getpwnam("nobody").pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(own)
+
+
+@pytest.mark.parametrize("name", ["cifar10/.2-made", "cifar10/2", "other"])
+def test_what_may_not_be_looked_into_hides_no_version_beside_it(shared: Path, name: str) -> None:
+    (shared / name).mkdir(mode=0)
+    with without_roots_rights():
+        assert catalog.find(shared) == {"cifar10": ("1",)}
+
+
+def test_a_directory_of_models_that_may_not_be_read_is_named(shared: Path) -> None:
+    shared.chmod(0)
+    with without_roots_rights(), pytest.raises(BadArtifact, match=f"^{shared}: Permission denied$"):
+        catalog.find(shared)
 
 
 def test_an_unknown_model_or_version_is_named(saved: Path) -> None:

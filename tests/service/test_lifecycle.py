@@ -87,6 +87,17 @@ def test_the_generated_admin_token_is_printed_once_and_stops_the_service(models_
         assert process.wait(30) == 0
 
 
+@pytest.mark.parametrize("flags", [(), ("--workers", "2")])
+def test_the_interpreter_is_not_taken_down_under_a_thread_that_may_be_in_an_engine(
+    models_dir: Path, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import atexit, os; atexit.register(os.abort)")
+    asked = ("--models-dir", str(models_dir), "--drain-grace-seconds", "0", *flags)
+    with started(*asked, environment={"PYTHONPATH": str(tmp_path)}) as (process, _, __):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
 def test_a_signal_after_shutdown_does_not_cut_the_drain_short(
     models_dir: Path, make_image: ImageMaker
 ) -> None:
@@ -208,7 +219,7 @@ RUN = "import sys; from service.__main__ import main; sys.exit(main(sys.argv[1:]
 
 
 @pytest.mark.parametrize("holding", [HOLDING_LOAD, HOLDING_WARM_UP])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_before_the_service_is_ready_ends_it_at_once_with_one_line(
     models_dir: Path, number: signal.Signals, holding: str
 ) -> None:
@@ -219,6 +230,7 @@ def test_a_signal_before_the_service_is_ready_ends_it_at_once_with_one_line(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     assert process.stdout is not None
     try:

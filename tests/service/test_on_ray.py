@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import warnings
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -23,9 +24,11 @@ with warnings.catch_warnings():  # of its use of pydantic
 
 from starlette.types import Message
 
+from service import on_ray
 from service.budget import Budget
 from service.errors import EngineHangs
 from service.on_ray import OF_THE_PROXY, Replica, Scaling, application, marked, options, replicable
+from service.process.leaving import HANGING
 from service.settings import BadSettings, Settings
 from service.targets import LatencyTargets
 from service.wiring import Service
@@ -103,6 +106,25 @@ async def test_a_replica_is_unhealthy_while_its_engine_hangs(make_image: ImageMa
     await asked
     await replica.check_health()
     await service.close()
+
+
+async def test_a_replica_ends_when_a_second_look_finds_its_engine_hanging_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    still = [False, False, True]
+
+    async def hangs_still() -> bool:
+        return still.pop(0)
+
+    def leave(code: int, _: str) -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(on_ray, "TICK_SECONDS", 0)
+    monkeypatch.setattr(on_ray, "leave", leave)
+    service = SimpleNamespace(tick=lambda _: False, hangs_still=hangs_still)
+    with pytest.raises(SystemExit, match=str(HANGING)):
+        await on_ray.watch(cast(Service, service))
+    assert not still
 
 
 async def test_an_answer_says_which_replica_gave_it_and_has_one_request_id() -> None:

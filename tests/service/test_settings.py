@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from service.edge.admin_token import AdminToken
 from service.settings import PREFIX, BadSettings, Settings, flag, read_settings
 
 
@@ -47,3 +48,27 @@ def test_the_admin_token_does_not_show_when_the_settings_are_printed() -> None:
     assert "a-long-enough-secret" not in repr(settings)
     assert settings.admin_token is not None
     assert settings.admin_token.get_secret_value() == "a-long-enough-secret"
+
+
+TOKEN = "a-long-enough-secret"
+
+
+@pytest.mark.parametrize(
+    "token", [f"{TOKEN}\n", f" {TOKEN}", f"{TOKEN}\t", f"{TOKEN}\xe9", f"a\r\n{TOKEN}", " " * 16]
+)
+def test_an_admin_token_that_no_header_could_match_is_refused_without_being_shown(
+    monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("ROTULO_ADMIN_TOKEN", token)
+    with pytest.raises(
+        BadSettings, match=r"^--admin-token \(ROTULO_ADMIN_TOKEN\): .*printable ASCII.*$"
+    ) as refused:
+        read_settings([])
+    assert TOKEN not in str(refused.value)
+
+
+def test_an_admin_token_may_be_any_that_a_header_can_carry() -> None:
+    token = "".join(map(chr, range(0x21, 0x7F))) + " and a space"
+    read = read_settings([f"--admin-token={token}"]).admin_token
+    assert read is not None
+    AdminToken(read.get_secret_value()).require(f"Bearer {token}")

@@ -38,6 +38,15 @@ def test_a_refused_request_does_not_count() -> None:
     assert windows.hit("ana", now=10) == 0
 
 
+def test_a_request_that_says_it_came_long_ago_gives_nobody_a_new_window() -> None:
+    windows = MovingWindows(Rate(3, seconds=10))
+    for now in (20, 21):
+        assert windows.hit("ana", now=now) == 0
+    assert windows.hit("ana", now=5) == 0
+    assert windows.hit("ben", now=22) == 0
+    assert windows.hit("ana", now=5) == windows.hit("ana", now=22) == 8
+
+
 def test_callers_do_not_share_a_window() -> None:
     windows = MovingWindows(Rate(1, seconds=10))
     assert windows.hit("ana", now=0) == windows.hit("ben", now=0) == 0

@@ -1,4 +1,4 @@
-"""The end of a process does not wait for whoever reads its log."""
+"""The end of a process: it does not wait for whoever reads its log, nor take the interpreter down."""
 
 from __future__ import annotations
 
@@ -52,3 +52,39 @@ def test_nor_does_a_pipe_that_is_closed(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
     os.close(reader)
     assert exit_code(writer) == HANGING
+
+
+END = """
+import atexit, os, sys
+from service.process import logs
+from service.process.leaving import end
+
+logs.configure("info", "text")
+sys.stdout.write("said")
+logs.announce("logged")
+atexit.register(os.abort)
+end(3)
+"""
+
+
+def test_one_whose_work_is_done_says_all_it_had_to_say_and_ends_there() -> None:
+    ended = subprocess.run([sys.executable, "-c", END], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (3, "said", "INFO: logged\n")
+
+
+def test_one_that_was_begun_without_streams_ends_the_same() -> None:
+    code = "import sys; sys.stdout = sys.stderr = None; from service.process.leaving import end; end(3)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 3
+
+
+def test_a_hangup_that_somebody_has_asked_to_ignore_stays_ignored() -> None:
+    code = """
+import os, signal
+from service.process.leaving import leave_at_signals
+
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+leave_at_signals()
+os.kill(os.getpid(), signal.SIGHUP)
+os._exit(3)
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 3

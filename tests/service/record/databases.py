@@ -76,11 +76,12 @@ class Cluster:
         """At once, as a crash would: nobody's transaction is waited for."""
         self._run("pg_ctl", "stop", "-w", "-m", "immediate")
 
-    def database(self) -> PostgresDatabase:
+    def database(self, encoding: str = "UTF8") -> PostgresDatabase:
         """A new one."""
         name = next(self._names)
+        create = f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'"
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            connection.execute(create.encode())
         return PostgresDatabase(self, name)
 
     def dsn(self, name: str) -> str:

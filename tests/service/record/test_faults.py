@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from batching import Answered
 from models.images import Pixels, prepare
@@ -253,6 +254,24 @@ def test_rows_that_the_database_will_never_take_are_dropped_and_the_next_are_wri
     assert ids(database) == Counter(["r-1"])
 
 
+@pytest.mark.parametrize(
+    ("encoding", "kept"), [("LATIN1", ["caf\xe9"]), ("SQL_ASCII", ["caf\xe9", "\u732b"])]
+)
+def test_a_database_in_another_encoding_takes_what_that_can_hold_and_shows_it_as_text(
+    cluster: Cluster, make_image: ImageMaker, monkeypatch: pytest.MonkeyPatch, encoding: str, kept: list[str]
+) -> None:
+    made, labels = RowMaker.rows, iter(["caf\xe9", "\u732b"])
+    monkeypatch.setattr(
+        RowMaker, "rows", lambda *args: [{**row, "label": next(labels)} for row in made(*args)]
+    )
+    with serving(cluster.database(encoding).url) as live:
+        for number in range(2):
+            predict(live, make_image(), number)
+        written(live, len(kept))
+        live.wait_for_metric(2 - len(kept), "rotulo_record_rows_total", outcome="dropped")
+        assert sorted(row["label"] for row in read(live).json()["predictions"]) == kept
+
+
 def test_a_query_that_takes_too_long_is_ended_and_the_writer_is_not_held(
     tmp_path: Path, make_image: ImageMaker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -376,6 +395,50 @@ def test_rows_too_old_or_too_many_are_deleted_in_portions(
         predict(live, make_image(), 1)
         written(live, 1)
         assert len(read(live).json()["predictions"]) == 5  # until it looks again, in a minute
+
+
+@pytest.fixture
+def filled(database: RecordDatabase, make_image: ImageMaker) -> Iterator[Database]:
+    """Three answers of nine days ago, and twenty of yesterday."""
+    kept, maker = Database(database.url), RowMaker(keep_images=False)
+    kept.prepare()
+    days = (9.0,) * 3 + (1.0,) * 20
+    kept.write([row for ago in days for row in maker.rows(noted_at(ago, make_image()))])
+    yield kept
+    kept.close()
+
+
+def days_ago(days: int) -> int:
+    return time.time_ns() // 1000 - days * 86_400_000_000
+
+
+def test_what_is_too_old_is_deleted_where_the_newest_cannot_be_counted_in_time(
+    database: RecordDatabase, filled: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_long(*_: object) -> str:
+        raise TimeoutError("canceling statement due to statement timeout")
+
+    monkeypatch.setattr(Database, "_newest_beyond", too_long)
+    with pytest.raises(TimeoutError):
+        filled.trim(days_ago(5), keep=4, at_most=7)
+    assert database.rows("SELECT count(*) FROM predictions") == [(20,)]
+
+
+def test_the_newest_are_counted_once_for_all_portions_and_again_in_the_next_round(
+    filled: Database, make_image: ImageMaker
+) -> None:
+    counted: list[str] = []
+
+    @event.listens_for(filled._engine, "before_cursor_execute")
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        if "OFFSET" in statement and "DELETE" not in statement:
+            counted.append(statement)
+
+    assert [filled.trim(days_ago(5), 4, 7) for _ in range(3)] == [3 + 7, 7, 2]
+    assert len(counted) == 1
+    filled.write(RowMaker(keep_images=False).rows(noted_at(0.0, make_image())))
+    assert filled.trim(days_ago(5), 4, 7) == 1
+    assert len(counted) == 2
 
 
 def test_a_process_whose_database_is_locked_ends_with_0(

@@ -104,6 +104,15 @@ def test_a_database_that_comes_and_goes_is_spoken_of_once_a_minute() -> None:
     assert outage.failed(QUIET_SECONDS)
 
 
+def test_an_outage_soon_after_another_is_spoken_of_once_it_has_outlasted_the_quiet() -> None:
+    outage = Outage()
+    assert outage.failed(0.0)
+    assert outage.succeeded(1.0) == 1.0
+    later = (2.0, QUIET_SECONDS - 1, QUIET_SECONDS, 3 * QUIET_SECONDS)
+    assert [outage.failed(now) for now in later] == [False, False, True, False]
+    assert outage.succeeded(4 * QUIET_SECONDS) == 4 * QUIET_SECONDS - 2.0
+
+
 # Retention.
 
 

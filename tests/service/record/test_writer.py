@@ -151,6 +151,20 @@ def test_a_row_that_the_database_refuses_takes_no_other_with_it(
     assert "label" in said
 
 
+@pytest.mark.parametrize(("column", "value"), [("label", "\ud800"), ("index", 2**63)])
+def test_so_does_one_that_cannot_even_be_sent(
+    stage: Stage, tmp_path: Path, column: str, value: str | int
+) -> None:
+    database = SqliteFile(tmp_path / "p.db")
+    writer = stage.writer(Database(database.url))
+    stage.retention.rows = 1000
+    stage.offer(3)
+    writer._digest()
+    writer._rows[1][column] = value
+    writer._work()
+    assert stage.counted == {"written": 2, "dropped": 1}
+
+
 def test_a_portion_is_full_by_the_bytes_of_its_images_too(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,6 +115,18 @@ def test_an_image_that_outlives_the_loop_is_no_error(
     assert not caplog.records
 
 
+async def test_an_image_that_no_thread_could_be_started_for_keeps_no_place(
+    slow: SlowToDecode, image: Encoded, decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_more)
+    with pytest.raises(RuntimeError):
+        await decoder.decode(slow, image, FOREVER)
+    assert decoder.in_progress == 0
+
+
 async def test_the_line_for_a_thread_is_bounded(slow: SlowToDecode, image: Encoded) -> None:
     decoder = Decoder(threads=1, max_waiting=2)
     waiting = [asyncio.ensure_future(decoder.decode(slow, image, FOREVER)) for _ in range(3)]

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
+import pytest
+
+from service import server
+from service.process.leaving import HANGING
+from service.server import Server
 from service.serving.watchdog import Watchdog
+from service.settings import Settings
+from service.wiring import Service
 from tests.conftest import ImageMaker
 from tests.live import LiveService, serve
-from tests.service.fakes import HeldEngine, predictor_on
+from tests.service.fakes import HeldEngine, PixelEngine, predictor_on
 
 PREDICT = "/v1/models/cifar10/predict"
 
@@ -23,6 +34,47 @@ def test_a_call_hangs_from_its_limit_on_and_is_given_up_a_while_later() -> None:
     assert watchdog.hangs(100, 130)
     assert not watchdog.gives_up(100, 189.9)
     assert watchdog.gives_up(100, 190)
+
+
+class Left(Exception):
+    """With this code, the process would have ended."""
+
+
+@pytest.fixture
+def hung(monkeypatch: pytest.MonkeyPatch) -> Service:
+    """Its engine has been in a call for longer than it may be."""
+
+    def leave(code: int, _: str) -> None:
+        raise Left(code)
+
+    service = Service(Settings(), [predictor_on(PixelEngine())])
+    limit = service.settings.hang_seconds + service.settings.hang_exit_seconds
+    monkeypatch.setattr(service, "_device", SimpleNamespace(busy_since=time.monotonic() - limit))
+    monkeypatch.setattr(server, "leave", leave)
+    return service
+
+
+def while_it_sleeps(monkeypatch: pytest.MonkeyPatch, what: Callable[[], None]) -> None:
+    async def sleep(_: float) -> None:
+        what()
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+
+
+async def test_a_call_that_returns_once_a_paused_process_goes_on_does_not_end_it(
+    hung: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    while_it_sleeps(monkeypatch, lambda: setattr(hung._device, "busy_since", None))
+    assert not await Server(hung).on_tick(1)
+    assert hung.not_ready() is None
+
+
+async def test_a_call_that_does_not_return_then_either_ends_the_process(
+    hung: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    while_it_sleeps(monkeypatch, lambda: None)
+    with pytest.raises(Left, match=str(HANGING)):
+        await Server(hung).on_tick(1)
 
 
 def wait_until_ready(running: LiveService) -> None:

@@ -103,3 +103,29 @@ async def test_without_a_descriptor_left_it_fails_and_its_place_is_tried_again(
     assert await child.run() == 1
     monkeypatch.undo()
     assert "Too many open files" in child.why_it_ended(1)
+
+
+async def test_without_a_thread_to_wait_for_it_one_that_has_begun_ends_and_its_place_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = asyncio.create_subprocess_exec
+
+    async def start_halfway(*command: str, **options: Any) -> None:
+        begun.append(await start(*command, **options))
+        raise RuntimeError("can't start new thread")
+
+    begun: list[asyncio.subprocess.Process] = []
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start_halfway)
+    child = Child(ASSIGNMENT, nothing)
+    assert await child.run() == 1
+    assert child.why_it_ended(1) == "cannot start: can't start new thread"
+    assert await begun[0].wait() == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(signal.SIGSEGV, "ended by SIGSEGV"), (35, "ended by signal 35")]
+)
+def test_any_signal_that_ended_one_can_be_said(number: int, words: str) -> None:
+    child = Child(ASSIGNMENT, nothing)
+    child.ready_at = 0.0
+    assert child.why_it_ended(-number) == words
