@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-if TYPE_CHECKING:  # importing the service would be counted as the floor's memory
+if TYPE_CHECKING:  # importing Starlette would be counted as the floor's memory
     from starlette.types import Receive, Scope, Send
 
 ANSWER = b'{"label":"cat","confidence":0.9}'
