@@ -49,7 +49,7 @@ CROP_FRACTION = 224 / 256
 
 # Our own cap comes first and is lower; Pillow's would warn, and remember every size it warned of.
 Image.MAX_IMAGE_PIXELS = None
-_PNG_DEPTH_AT = 24  # behind the signature, IHDR's length and name, width and height
+_IHDR_AT = 12  # in a PNG, behind the signature and the chunk's length; width, height and depth follow
 # A few milliseconds of one core.
 _STRIP_PIXELS = 500_000
 
@@ -134,8 +134,8 @@ def decode(encoded: Encoded, preprocessing: Preprocessing) -> Pixels:
         short_side = _short_side(preprocessing)
         image.draft("RGB", (short_side, short_side))
         image.load()
-        if encoded.format == "PNG":
-            _mend_transparent_colour(image, depth=encoded.data[_PNG_DEPTH_AT])
+        if encoded.data[_IHDR_AT : _IHDR_AT + 4] == b"IHDR":
+            _mend_transparent_colour(image, depth=encoded.data[_IHDR_AT + 12])
         resized = _resize(_to_rgb(image), preprocessing)
         turn = _UPRIGHT.get(orientation(encoded.exif or image.info.get("exif", b"")))
         return np.asarray(resized.transpose(turn) if turn is not None else resized)
@@ -177,7 +177,10 @@ def _short_side(preprocessing: Preprocessing) -> int:
 
 
 def _mend_transparent_colour(image: Image.Image, depth: int) -> None:
-    """Pillow has pixels of 8 bits, and the one colour that a PNG calls transparent in the file's own."""
+    """Pillow has pixels of 8 bits, and the one colour that a PNG calls transparent in the file's own.
+
+    Of 16 bits a colour the low ones are gone, so that its next neighbours are transparent too.
+    """
     colour = image.info.get("transparency")
     if image.mode == "L" and isinstance(colour, int) and depth < 8:
         image.info["transparency"] = colour * 255 // (2**depth - 1)

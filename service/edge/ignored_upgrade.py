@@ -24,6 +24,7 @@ def framing_of(headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
 def parser_of_body(protocol: HttpToolsProtocol, framing: bytes) -> httptools.HttpRequestParser:
     """A parser that has read a head with a body, of which `protocol` hears all but that head."""
     parser = httptools.HttpRequestParser(_BehindHead(protocol))
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
     parser.feed_data(b"POST / HTTP/1.1\r\nhost: a\r\n" + framing + b"\r\n\r\n")
     return parser
 

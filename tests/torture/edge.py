@@ -76,6 +76,7 @@ def _(subject: Subject) -> str:
         **_both("false delimiters", _file(content=b"\r\n--bX" * (size // 6)) + end, FORM),
         **_both("a header of 9 MB", _file("f" * size) + end, FORM),
         **_both("heads of 400 KB", _file()[:-5] + b"A:b\n" * 100_000 + b"\r\n\r\nx\r\n" + end, FORM),
+        **_both("heads of quotes", (_file(b'\\"'.decode() * 4000) * 1270)[:size] + end, FORM),
         **_both("a slow charset", _field(PUNYCODE) + _file() + end, SLOW_CHARSET),
         **_both("9 MB of another form's fields", b"a&" * (size // 2), URLENCODED),
     }
