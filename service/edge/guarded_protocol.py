@@ -48,6 +48,7 @@ from service.edge.request_head import fault_in_head, too_large
 from service.errors import MalformedRequest, ServiceError, SlowClient, problem_body, problem_of
 from service.problems import CONTENT_TYPE
 
+_CONTINUE = b"HTTP/1.1 100 "
 # Time to read a refusal in. To close at once, with bytes of the client unread, would reset it away.
 LINGER_SECONDS = 2.0
 
@@ -72,12 +73,37 @@ def guarded(connection_limits: ConnectionLimits) -> type[GuardedProtocol]:
 
 
 class _AnswerTransport:
-    """Where uvicorn writes an answer, and what it closes after one that ends the connection."""
+    """Where uvicorn writes an answer, and what it closes after one that ends the connection.
+
+    uvicorn writes the head of an answer by itself. Here it waits for the first of the body: one system call,
+    and one packet that wakes the client, in place of two.
+    """
 
     def __init__(self, protocol: GuardedProtocol) -> None:
-        self.write = protocol.transport.write
+        self._write = protocol.transport.write
         self.is_closing = protocol.transport.is_closing
-        self.close = protocol.close_after_answer
+        self._close = protocol.close_after_answer
+        self._head = b""
+        self._head_is_due = True
+
+    def write(self, data: bytes) -> None:
+        if not self._head_is_due:
+            self._write(self._head + data)
+            self._head = b""
+        elif data.startswith(_CONTINUE):
+            self._write(data)
+        else:
+            self._head, self._head_is_due = data, False
+
+    def end(self) -> None:
+        """The answer is complete, or will not be: what is still held goes out, and another may begin."""
+        if self._head:  # of an answer without a body, to HEAD
+            self._write(self._head)
+        self._head, self._head_is_due = b"", True
+
+    def close(self) -> None:
+        self.end()
+        self._close()
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -99,7 +125,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._unanswered: deque[RequestResponseCycle] = deque()
-        self._answer_transport = cast(asyncio.Transport, _AnswerTransport(self))
+        self._answer_transport = _AnswerTransport(self)
         self._head_by = self.loop.time() + self.limits.header_timeout_seconds
         self._look_again(self._longest_sleep)
 
@@ -165,7 +191,7 @@ class GuardedProtocol(HttpToolsProtocol):
         # The loop's clock stands still in a round: what waits in it for others' requests counts as well.
         self.cycle.scope["state"]["arrived"] = self.loop.time()
         self.cycle.scope["state"][LEFT] = self.loop.create_future()
-        self.cycle.transport = self._answer_transport
+        self.cycle.transport = cast(asyncio.Transport, self._answer_transport)
         self._unanswered.append(self.cycle)
         self.headers = []  # for the trailers, which the parser reports alike; the scope keeps its own list
         self._undelivered = 0
@@ -195,6 +221,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self._unanswered.popleft().body.clear()  # what nobody asked for, where the answer came first
+        self._answer_transport.end()
         super().on_response_complete()
         if self._in_head and not self._answering():  # it came behind the request that is now answered
             self._unset_keepalive_if_required()
