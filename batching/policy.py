@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf, isfinite, sqrt
 from typing import NamedTuple
@@ -62,6 +62,7 @@ class BatchPolicy:
     max_batch_size: int = 32
     max_waiting: int = 1024
     for_answers: float = 0.0
+    _batch_seconds: float = field(init=False, repr=False)  # of the target
 
     def __post_init__(self) -> None:
         if not (isfinite(self.latency_target_seconds) and self.latency_target_seconds > 0):
@@ -72,14 +73,11 @@ class BatchPolicy:
             raise ValueError(f"max_waiting must be at least 1, not {self.max_waiting}")
         if not 0 <= self.for_answers < 1:
             raise ValueError(f"for_answers must be a share below 1, not {self.for_answers}")
+        object.__setattr__(self, "_batch_seconds", (1 - self.for_answers) * self.latency_target_seconds)
 
     def deadline(self, arrived: float, timeout_seconds: float = inf) -> float:
         """When the batch must be done of a request that arrived then."""
         return arrived + min(timeout_seconds, self._batch_seconds)
-
-    @property
-    def _batch_seconds(self) -> float:
-        return (1 - self.for_answers) * self.latency_target_seconds
 
     def full_size(self, latency: LatencyModel, most_seconds: float = inf) -> int:
         """The largest batch worth forming: of any larger one, the p99 alone exceeds the target.

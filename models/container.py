@@ -22,6 +22,7 @@ Format = Literal["JPEG", "PNG", "WEBP"]
 # An ordinary file has tens; a colour profile may take 255 segments, and libpng cuts data every 8 KB.
 MAX_PARTS = 4096
 
+_MARKER = 0xFF
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _FIRST_KIND = 0xC0  # what is below is reserved, or stuffing: no segment, and decoders do not agree on it
 _NO_LENGTH = {*range(0xD0, _END_OF_IMAGE + 1)}
@@ -81,29 +82,40 @@ def contents(data: bytes, format_: Format) -> Contents:
 
 
 def _jpeg_contents(data: bytes) -> Contents:
-    kept, exif, scans = [data[:2]], b"", 0
+    kept: list[bytes] = []
+    exif, scans = b"", 0
+    kept_from = kept_to = 0  # a stretch without metadata, and without anything between its segments
     sizes: list[tuple[int, int] | None] = []
     for kind, start, end in _jpeg_segments(data):
-        scans += kind == _START_OF_SCAN
-        if kind in _FRAMES or kind == _ADOBE:
+        if kind == _START_OF_SCAN:
+            scans += 1
+        elif kind in _FRAMES or kind == _ADOBE:
             sizes.append(_plain_size(kind, data[start + 2 : start + 10]))
-        if kind not in _METADATA:
-            kept.append(data[start:end])
         elif kind == _APP1 and not exif and data.startswith(_EXIF, start + 4):
             exif = data[start + 4 : end]
+        if kind in _METADATA:
+            continue
+        if start != kept_to:
+            kept.append(data[kept_from:kept_to])
+            kept_from = start
+        kept_to = end
+    kept.append(data[kept_from:kept_to])
     plain_size = sizes[0] if len(sizes) == 1 and not exif else None
     return Contents(b"".join(kept), scans, exif, plain_size)
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Kind, start and end of each, up to the end of the image or of the data."""
-    end = 2
+    """Kind, start and end of each, the start of the image first, up to its end or that of the data."""
+    start, end, size = 0, 2, len(data)
+    yield data[1], start, end
     for _ in range(MAX_PARTS):
-        marker = _TO_MARKER.match(data, end)
-        if marker is None or marker.end() == len(data):
-            return
-        kind, start = data[marker.end()], marker.end() - 1
-        end = start + 2
+        start = end
+        if start + 4 > size or data[start] != _MARKER or data[start + 1] == _MARKER:  # which is unusual
+            marker = _TO_MARKER.match(data, start)
+            if marker is None or marker.end() == size:
+                return
+            start = marker.end() - 1
+        kind, end = data[start + 1], start + 2
         if kind not in _NO_LENGTH:
             length = int.from_bytes(data[end : end + 2], "big")
             if kind < _FIRST_KIND or length < 2:

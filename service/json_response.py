@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic_core import to_json
@@ -13,3 +14,12 @@ class FastJSONResponse(JSONResponse):
 
     def render(self, content: Any) -> bytes:
         return to_json(content)
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        """Without Starlette's search for a length and a type of the caller's own: there is none."""
+        self.raw_headers = [
+            (b"content-length", b"%d" % len(self.body)),
+            (b"content-type", str(self.media_type).encode()),
+        ]
+        for name, value in (headers or {}).items():
+            self.raw_headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))

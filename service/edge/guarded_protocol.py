@@ -44,6 +44,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from service.edge.disconnect import LEFT
 from service.edge.ignored_upgrade import framing_of, parser_of_body
 from service.edge.middleware import request_id_of
+from service.edge.request_body import BODY_IS_HERE
 from service.edge.request_head import fault_in_head, too_large
 from service.errors import MalformedRequest, ServiceError, SlowClient, problem_body, problem_of
 from service.problems import CONTENT_TYPE
@@ -189,10 +190,12 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._framing = framing_of(self.headers) if self.parser.should_upgrade() else None
         # The loop's clock stands still in a round: what waits in it for others' requests counts as well.
-        self.cycle.scope["state"]["arrived"] = self.loop.time()
-        self.cycle.scope["state"][LEFT] = self.loop.create_future()
-        self.cycle.transport = cast(asyncio.Transport, self._answer_transport)
-        self._unanswered.append(self.cycle)
+        cycle = self.cycle
+        cycle.scope["state"]["arrived"] = self.loop.time()
+        cycle.scope["state"][LEFT] = self.loop.create_future()
+        cycle.scope["state"][BODY_IS_HERE] = False
+        cycle.transport = cast(asyncio.Transport, self._answer_transport)
+        self._unanswered.append(cycle)
         self.headers = []  # for the trailers, which the parser reports alike; the scope keeps its own list
         self._undelivered = 0
         self._in_head, self._in_body = False, True
@@ -205,6 +208,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._framing is not None:
             return  # so the parser believes, which takes the body for another protocol's
         super().on_message_complete()
+        self.cycle.scope["state"][BODY_IS_HERE] = True
         self._undelivered = 0
         self._in_body = False
         if not self.pipeline:

@@ -70,7 +70,7 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message.get("headers", ()), *self._marks(request_id)]}
+                message["headers"] = self._marked(message.get("headers", ()), request_id)
             await send(message)
 
         endpoint = self._endpoints.get(scope["path"]) if scope["method"] == "POST" else None
@@ -103,15 +103,16 @@ class Edge:
         respond = flask_error_response if scope["path"] in self._flask_paths else problem_response
         return respond(Request(scope), error)
 
+    def _marked(self, headers: Iterable[tuple[bytes, bytes]], request_id: bytes) -> list[tuple[bytes, bytes]]:
+        marked = [*headers, (b"x-request-id", request_id)]
+        if self._service.drain.begun:
+            marked.append((b"connection", b"close"))
+        return marked
+
     def _model_of(self, scope: Scope, endpoint: Endpoint | None) -> str:
         """The model that was asked; "" where there is none, so that no made-up name grows the metrics."""
         name = endpoint.model if endpoint else scope.get("path_params", {}).get("model")
         return str(name) if name in self._service.models else ""
-
-    def _marks(self, request_id: bytes) -> Iterable[tuple[bytes, bytes]]:
-        yield b"x-request-id", request_id
-        if self._service.drain.begun:
-            yield b"connection", b"close"
 
 
 def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from starlette.types import Receive, Scope
@@ -16,6 +16,13 @@ from service.errors import (
     SlowClient,
     UnsupportedEncoding,
 )
+
+# In a scope's state: whether the whole body is here. `guarded_protocol.py` puts it there.
+BODY_IS_HERE = "body_is_here"
+
+
+def _everybody() -> None:
+    """Turns nobody away."""
 
 
 class Intake:
@@ -37,17 +44,27 @@ class Intake:
         return self._held
 
     @asynccontextmanager
-    async def body(self, scope: Scope, receive: Receive) -> AsyncIterator[bytes]:
+    async def body(
+        self, scope: Scope, receive: Receive, admit: Callable[[], None] = _everybody
+    ) -> AsyncIterator[bytes]:
         """The whole body, counted as held until the context ends.
+
+        `admit` raises what the request is to be refused with: before the body is read, and once more where
+        it had to be waited for.
 
         Raises BodyTooLarge, Overloaded, MalformedRequest, UnsupportedEncoding, SlowClient or ClientLeft.
         """
+        admit()
         self._check_headers(scope["headers"])
         received = bytearray()
         size = 0
         try:
             try:
-                await self._receive(receive, received)
+                if _is_here(scope):  # as nearly every small one is: no clock for it
+                    await self._receive(receive, received)
+                else:
+                    await self._receive_in_time(receive, received)
+                    admit()
             finally:
                 size = len(received)
             body = bytes(received)
@@ -56,23 +73,26 @@ class Intake:
         finally:
             self._held -= size
 
+    async def _receive_in_time(self, receive: Receive, received: bytearray) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._receive(receive, received)
+        except TimeoutError:
+            raise SlowClient(f"the body took longer than {self._timeout_seconds:g} s") from None
+
     async def _receive(self, receive: Receive, received: bytearray) -> None:
         """Counts what has come: a length that was announced and never sent costs nothing."""
         more = True
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientLeft("the client left before its body arrived")
-                    chunk = message.get("body", b"")
-                    received += chunk
-                    self._held += len(chunk)
-                    self._refuse_too_large(len(received))
-                    self._refuse_over_capacity()
-                    more = message.get("more_body", False)
-        except TimeoutError:
-            raise SlowClient(f"the body took longer than {self._timeout_seconds:g} s") from None
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeft("the client left before its body arrived")
+            chunk = message.get("body", b"")
+            received += chunk
+            self._held += len(chunk)
+            self._refuse_too_large(len(received))
+            self._refuse_over_capacity()
+            more = message.get("more_body", False)
 
     def _check_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         for name, value in headers:
@@ -90,3 +110,7 @@ class Intake:
     def _refuse_over_capacity(self) -> None:
         if self._held > self._max_bytes_held:
             raise Overloaded("too many request bodies in memory")
+
+
+def _is_here(scope: Scope) -> bool:
+    return bool(scope["state"].get(BODY_IS_HERE)) if "state" in scope else False

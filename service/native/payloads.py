@@ -127,12 +127,8 @@ def prediction_payload(prediction: Prediction, classes: tuple[str, ...], top_k: 
         "confidence": round(prediction.confidence, _DIGITS),
         "uncertain": prediction.uncertain,
         "top": [
-            {
-                "label": classes[index],
-                "index": index,
-                "confidence": round(float(prediction.probabilities[index]), _DIGITS),
-            }
-            for index in prediction.top(top_k)
+            {"label": classes[index], "index": index, "confidence": round(probability, _DIGITS)}
+            for index, probability in prediction.top(top_k)
         ],
     }
 

@@ -14,7 +14,7 @@ from models.engines.protocol import Engine
 from models.engines.torch_engine import TorchEngine
 from models.errors import BadArtifact, BadOutput
 from models.images import prepare
-from models.predictor import Prediction, Predictor, softmax
+from models.predictor import FEW_CLASSES, Prediction, Predictor, softmax
 from tests.conftest import SAMPLES, TOLERANCE, ImageMaker, spec
 
 
@@ -59,10 +59,19 @@ def test_a_prediction_agrees_with_its_own_probabilities(predictor: Predictor) ->
     assert isinstance(prediction, Prediction)
     assert prediction.probabilities.sum() == pytest.approx(1, abs=1e-5)
     assert prediction.confidence == prediction.probabilities.max()
-    assert prediction.top(10)[0] == prediction.index
-    assert sorted(prediction.top(10)) == list(range(10))
+    assert prediction.top(10)[0] == (prediction.index, prediction.confidence)
+    assert sorted(prediction.top(10)) == list(enumerate(prediction.probabilities.tolist()))
     assert prediction.top(3) == prediction.top(10)[:3]
     assert prediction.uncertain == (prediction.confidence < 0.3)
+
+
+@pytest.mark.parametrize("count", [2, FEW_CLASSES, FEW_CLASSES + 1, 1000])
+def test_the_likeliest_classes_come_first_and_equals_by_their_index(count: int) -> None:
+    probabilities = np.random.default_rng(0).integers(0, count // 2, count).astype(np.float32)
+    prediction = Prediction(0, 0.0, uncertain=False, probabilities=probabilities)
+    expected = sorted(enumerate(probabilities.tolist()), key=lambda pair: (-pair[1], pair[0]))
+    assert prediction.top(5) == expected[:5]
+    assert prediction.top(2 * count) == expected
 
 
 def test_the_temperature_softens_the_confidence_and_keeps_the_order() -> None:

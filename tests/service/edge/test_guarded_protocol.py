@@ -616,3 +616,65 @@ def test_a_request_has_arrived_when_its_head_is_read_though_others_keep_the_loop
     monkeypatch.setattr(Edge, "__call__", busy)
     with serve([predictor_on(PixelEngine())], latency_target_ms=50) as live:
         assert live.request("POST", "/v1/models/cifar10/predict", b"").status == 504
+
+
+# The answer.
+
+
+class Writing(Discarding):
+    """A transport that remembers each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+
+async def written_for(app: Any, sent: bytes) -> list[bytes]:
+    protocol, transport = protocol_before(app), Writing()
+    protocol.connection_made(transport)
+    protocol.data_received(sent)
+    while protocol.tasks:
+        await asyncio.gather(*protocol.tasks)
+    protocol.connection_lost(None)
+    return transport.written
+
+
+async def answering_in_pieces(_scope: Any, receive: Any, send: Any) -> None:
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"6")]})
+    await send({"type": "http.response.body", "body": b"HTTP/1", "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def test_the_head_of_an_answer_goes_out_with_the_first_of_its_body() -> None:
+    written = await written_for(answering_in_pieces, HEALTH + HEALTH)
+    heads = [(piece.startswith(b"HTTP/1.1 200"), piece.endswith(b"\r\n\r\nHTTP/1")) for piece in written]
+    assert heads == [(True, True), (False, False)] * 2
+
+
+async def test_an_answer_without_a_body_goes_out_when_it_is_complete() -> None:
+    (head,) = [piece for piece in await written_for(answering_in_pieces, b"HEAD" + HEALTH[3:]) if piece]
+    assert head.startswith(b"HTTP/1.1 200")
+    assert head.endswith(b"\r\n\r\n")
+
+
+async def test_a_client_is_told_at_once_to_go_on_with_its_body() -> None:
+    expecting = b"POST / HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nab"
+    first, *_ = await written_for(answering_in_pieces, expecting)
+    assert first == b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+async def test_what_an_application_had_begun_to_answer_goes_out_before_the_close() -> None:
+    async def failing(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"6")]})
+        raise ValueError
+
+    (head,) = await written_for(failing, HEALTH)
+    assert head.startswith(b"HTTP/1.1 200")

@@ -8,7 +8,7 @@ import pytest
 from starlette.types import Message, Receive, Scope
 
 from service.edge import request_body
-from service.edge.request_body import Intake
+from service.edge.request_body import BODY_IS_HERE, Intake
 from service.errors import (
     BodyTooLarge,
     ClientLeft,
@@ -130,3 +130,31 @@ async def test_a_body_that_does_not_arrive_in_time_is_given_up() -> None:
     with pytest.raises(SlowClient):
         async with intake.body(request(), receive):
             pass
+
+
+async def test_a_body_that_is_here_already_needs_no_clock() -> None:
+    intake = Intake(100, 100, timeout_seconds=0)
+    here = {**request(length(5)), "state": {BODY_IS_HERE: True}}
+    async with intake.body(here, arriving(b"image")) as body:
+        assert body == b"image"
+
+
+@pytest.mark.parametrize(("is_here", "asked"), [(True, 1), (False, 2)])
+async def test_the_line_is_asked_again_where_the_body_had_to_be_waited_for(is_here: bool, asked: int) -> None:
+    intake, times = Intake(100, 100, 60), []
+    scope = {**request(length(5)), "state": {BODY_IS_HERE: is_here}}
+    async with intake.body(scope, arriving(b"image"), lambda: times.append(1)):
+        assert len(times) == asked
+
+
+async def test_a_line_that_filled_up_while_the_body_came_refuses_it() -> None:
+    intake, answers = Intake(100, 100, 60), iter([None, Overloaded("the line is full")])
+
+    def admit() -> None:
+        if (refusal := next(answers)) is not None:
+            raise refusal
+
+    with pytest.raises(Overloaded, match="the line is full"):
+        async with intake.body(request(length(5)), arriving(b"image"), admit):
+            pass
+    assert intake.bytes_held == 0
