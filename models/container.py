@@ -106,11 +106,11 @@ def _jpeg_contents(data: bytes) -> Contents:
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Kind, start and end of each, the start of the image first, up to its end or that of the data."""
-    start, end, size = 0, 2, len(data)
-    yield data[1], start, end
+    end, size = 2, len(data)
+    yield data[1], 0, end
     for _ in range(MAX_PARTS):
         start = end
-        if start + 4 > size or data[start] != _MARKER or data[start + 1] == _MARKER:  # which is unusual
+        if start + 2 > size or data[start] != _MARKER or data[start + 1] == _MARKER:  # which is unusual
             marker = _TO_MARKER.match(data, start)
             if marker is None or marker.end() == size:
                 return

@@ -30,11 +30,11 @@ class Prediction:
 
     def top(self, count: int) -> list[tuple[int, float]]:
         """Index and probability of the `count` likeliest classes, likeliest first."""
+        if len(self.probabilities) > FEW_CLASSES:
+            likeliest = (-self.probabilities).argsort(kind="stable")[:count]
+            return list(zip(likeliest.tolist(), self.probabilities[likeliest].tolist(), strict=True))
         values: list[float] = self.probabilities.tolist()
-        if len(values) <= FEW_CLASSES:
-            ranking = sorted(range(len(values)), key=values.__getitem__, reverse=True)
-        else:
-            ranking = (-self.probabilities).argsort(kind="stable").tolist()
+        ranking = sorted(range(len(values)), key=values.__getitem__, reverse=True)
         return [(index, values[index]) for index in ranking[:count]]
 
 

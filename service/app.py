@@ -16,7 +16,7 @@ from service.contract import describe
 from service.edge.middleware import Edge
 from service.errors import PROBLEMS, MalformedRequest
 from service.flask_app.adapter import ConcurrentWsgiToAsgi
-from service.flask_app.routes import FlaskRoute, admitting, flask_app
+from service.flask_app.routes import FlaskRoute, flask_app
 from service.native.admin_routes import admin_routes
 from service.native.health_routes import health_routes
 from service.native.predict_routes import PredictEndpoint, predict_routes
@@ -34,7 +34,7 @@ Native routes under `/v1`, the Open Inference Protocol under `/v2`, the routes o
 def create_app(service: Service) -> Edge:
     """Everything that answers HTTP, over one `Service`; its end of life closes the service."""
     flask = flask_app(service)
-    adapter = ConcurrentWsgiToAsgi(flask, admitting(service.intake))
+    adapter = ConcurrentWsgiToAsgi(flask, service.intake.body)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

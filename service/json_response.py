@@ -10,13 +10,16 @@ from starlette.responses import JSONResponse
 
 
 class FastJSONResponse(JSONResponse):
-    """Written by pydantic's compiled core, in 2 microseconds where the standard library takes 9."""
+    """Written by pydantic's compiled core, in 2 microseconds where the standard library takes 9.
+
+    For a status that has a body, and without a Content-Type or Content-Length among the `headers`.
+    """
 
     def render(self, content: Any) -> bytes:
         return to_json(content)
 
     def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
-        """Without Starlette's search for a length and a type of the caller's own: there is none."""
+        """Without Starlette's search for a length and a type of the caller's own."""
         self.raw_headers = [
             (b"content-length", b"%d" % len(self.body)),
             (b"content-type", str(self.media_type).encode()),

@@ -11,13 +11,14 @@ long as its client does not read it. Here
 - a request that asks for an upgrade is read as any other, see `ignored_upgrade.py`;
 - a client that does not take its answer is cut off.
 
-A body is clocked by whoever reads it (`request_body.py`), an idle connection by uvicorn's keep-alive.
+A body that is still coming is clocked by whoever reads it (`request_body.py`), an idle connection by
+uvicorn's keep-alive.
 
 One timer per connection, which looks at deadlines: a request moves none of them unless it comes in pieces.
 No deadline can be set nearer than the timer's longest sleep, so that none is seen late.
 
-Of uvicorn's internals it needs these attributes (a test reads this list), and that the scope keeps the list
-of headers which the parser filled.
+Of uvicorn's internals it needs these attributes (a test reads this list), that the scope keeps the list of
+headers which the parser filled, and that the first of an answer that is written is its head alone.
 
     protocol: _unset_keepalive_if_required cycle flow headers loop
     protocol: on_body on_headers_complete on_message_begin
@@ -76,8 +77,8 @@ def guarded(connection_limits: ConnectionLimits) -> type[GuardedProtocol]:
 class _AnswerTransport:
     """Where uvicorn writes an answer, and what it closes after one that ends the connection.
 
-    uvicorn writes the head of an answer by itself. Here it waits for the first of the body: one system call,
-    and one packet that wakes the client, in place of two.
+    uvicorn writes the head of an answer by itself. Here it waits for the first of the body, however long
+    that takes: one system call, and one packet that wakes the client, in place of two.
     """
 
     def __init__(self, protocol: GuardedProtocol) -> None:
@@ -98,7 +99,7 @@ class _AnswerTransport:
 
     def end(self) -> None:
         """The answer is complete, or will not be: what is still held goes out, and another may begin."""
-        if self._head:  # of an answer without a body, to HEAD
+        if self._head and not self.is_closing():  # it has no body (HEAD), or failed before it
             self._write(self._head)
         self._head, self._head_is_due = b"", True
 
@@ -193,7 +194,6 @@ class GuardedProtocol(HttpToolsProtocol):
         cycle = self.cycle
         cycle.scope["state"]["arrived"] = self.loop.time()
         cycle.scope["state"][LEFT] = self.loop.create_future()
-        cycle.scope["state"][BODY_IS_HERE] = False
         cycle.transport = cast(asyncio.Transport, self._answer_transport)
         self._unanswered.append(cycle)
         self.headers = []  # for the trailers, which the parser reports alike; the scope keeps its own list

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from starlette.types import Receive, Scope
@@ -17,12 +17,8 @@ from service.errors import (
     UnsupportedEncoding,
 )
 
-# In a scope's state: whether the whole body is here. `guarded_protocol.py` puts it there.
+# In a scope's state once the whole body is here. `guarded_protocol.py` puts it there.
 BODY_IS_HERE = "body_is_here"
-
-
-def _everybody() -> None:
-    """Turns nobody away."""
 
 
 class Intake:
@@ -44,27 +40,20 @@ class Intake:
         return self._held
 
     @asynccontextmanager
-    async def body(
-        self, scope: Scope, receive: Receive, admit: Callable[[], None] = _everybody
-    ) -> AsyncIterator[bytes]:
+    async def body(self, scope: Scope, receive: Receive) -> AsyncIterator[bytes]:
         """The whole body, counted as held until the context ends.
-
-        `admit` raises what the request is to be refused with: before the body is read, and once more where
-        it had to be waited for.
 
         Raises BodyTooLarge, Overloaded, MalformedRequest, UnsupportedEncoding, SlowClient or ClientLeft.
         """
-        admit()
         self._check_headers(scope["headers"])
         received = bytearray()
         size = 0
         try:
             try:
-                if _is_here(scope):  # as nearly every small one is: no clock for it
+                if scope.get("state", {}).get(BODY_IS_HERE):  # as small ones are: no clock for it
                     await self._receive(receive, received)
                 else:
                     await self._receive_in_time(receive, received)
-                    admit()
             finally:
                 size = len(received)
             body = bytes(received)
@@ -110,7 +99,3 @@ class Intake:
     def _refuse_over_capacity(self) -> None:
         if self._held > self._max_bytes_held:
             raise Overloaded("too many request bodies in memory")
-
-
-def _is_here(scope: Scope) -> bool:
-    return bool(scope["state"].get(BODY_IS_HERE)) if "state" in scope else False

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
-from functools import partial
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
@@ -16,16 +14,9 @@ from models.predictor import Prediction
 from service.budget import budget_of
 from service.edge.disconnect import cancelled_when_client_leaves
 from service.edge.hosts import require_own_origin
-from service.edge.request_body import Intake
 from service.errors import MalformedRequest, detail_of
 from service.flask_app import portuguese
-from service.flask_app.adapter import (
-    RECEIVE_KEY,
-    SCOPE_KEY,
-    BodyReader,
-    ConcurrentWsgiToAsgi,
-    FlaskOnTheLoop,
-)
+from service.flask_app.adapter import RECEIVE_KEY, SCOPE_KEY, ConcurrentWsgiToAsgi, FlaskOnTheLoop
 from service.multipart import FormFile, form_files, is_form
 from service.problems import flask_error_response
 from service.serving.served import Classified, ServedModel
@@ -69,23 +60,12 @@ class FlaskRoute:
 
     async def _ask(self, slot: ModelSlot, scope: Scope, receive: Receive, send: Send) -> None:
         with slot.use() as model:
+            model.admit(budget_of(scope))
             scope["state"][MODEL_KEY] = model
             try:
                 await self._adapter(scope, receive, send)
             finally:  # Flask's request is in a cycle, which would hold on to the version
                 del scope["state"][MODEL_KEY]
-
-
-def admitting(intake: Intake) -> BodyReader:
-    """For the adapter: a request's body, if the line of its model can take it."""
-
-    def read_body(scope: Scope, receive: Receive) -> AbstractAsyncContextManager[bytes]:
-        model: ServedModel | None = scope["state"].get(MODEL_KEY)
-        if model is None:
-            return intake.body(scope, receive)
-        return intake.body(scope, receive, partial(model.admit, budget_of(scope)))
-
-    return read_body
 
 
 async def _no_body() -> Message:

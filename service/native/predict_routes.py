@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -120,8 +119,8 @@ class PredictEndpoint:
 async def _predict(service: Service, slot: ModelSlot, request: Request, top_k: int) -> Response:
     budget = budget_of(request.scope)
     with slot.use() as model:
-        admit = partial(model.admit, budget)
-        async with service.intake.body(request.scope, request.receive, admit) as body:
+        model.admit(budget)
+        async with service.intake.body(request.scope, request.receive) as body:
             content_type = request.headers.get("content-type", "")
             images, is_list = images_of(content_type, body, service.settings.max_images)
             with cancelled_when_client_leaves(request.scope, request.receive):

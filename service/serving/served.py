@@ -125,7 +125,7 @@ class ServedModel:
             ) from error
 
     def admit(self, budget: Budget) -> None:
-        """Refuse now, before anything is done for it, what the lines could not answer in time.
+        """Refuse now, before its body is here, what the lines could not answer in time.
 
         Raises what `submit` would, and Overloaded. That an image will wait for a thread is guessed from the
         one before. What a batch is expected to take is left only for who finds a line: it must keep nobody
@@ -134,17 +134,14 @@ class ServedModel:
         if self._decodes_in_threads:
             in_time_for_a_batch = self.deadline(budget) - self.batcher.latency.typical(1)
             self._decoder.admit(self.predictor.manifest.name, in_time_for_a_batch)
-        self.admit_to_line(budget, 1)
+        self.admit_to_line(budget)
 
-    def admit_to_line(self, budget: Budget, images: int) -> None:
-        """The same of the batcher alone, for several images: those that need a thread ask for it."""
+    def admit_to_line(self, budget: Budget, images: int = 1) -> None:
+        """The same of the batcher alone, once the images are here: those that need a thread ask for it."""
         self.batcher.admit(images, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds)
 
     async def classify(self, data: bytes, budget: Budget) -> Classified:
-        """One encoded image of a request that `admit` let pass just now.
-
-        Raises ImageError before the line, and what `Batcher.submit` raises.
-        """
+        """One encoded image. Raises ImageError before the line, and what `Batcher.submit` raises."""
         return await self._submit(await self.decode(data, budget), budget)
 
     async def classify_all(self, images: Sequence[bytes], budget: Budget) -> list[Classified | Exception]:
@@ -169,10 +166,12 @@ class ServedModel:
         return {}
 
     async def decode(self, data: bytes, budget: Budget) -> Decoded:
-        """One encoded image. Raises ImageError, Overloaded or DeadlineExceeded."""
+        """One encoded image. Raises ImageError, Overloaded, and what `Batcher.admit` raises."""
         started = time.perf_counter()
         image = self.predictor.inspect(data)
         self._decodes_in_threads = not image.small
+        if not image.small:
+            self.admit_to_line(budget)  # again: to decode in vain would cost far more than to ask
         try:
             pixels = await self._decoder.decode(self.predictor, image, self.deadline(budget))
         except TimeoutError:

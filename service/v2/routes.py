@@ -7,7 +7,6 @@ no error for one element of a tensor, so a bad image fails its whole request, wh
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -123,9 +122,9 @@ def _metadata(model: ServedModel) -> ModelMetadataPayload:
 
 async def _infer(service: Service, model: ServedModel, request: Request) -> Response:
     budget = budget_of(request.scope)
+    model.admit(budget)
     limits = InputLimits(service.settings.max_images, model.predictor.manifest.preprocessing.size)
-    admit = partial(model.admit, budget)
-    async with service.intake.body(request.scope, request.receive, admit) as body:
+    async with service.intake.body(request.scope, request.receive) as body:
         asked = read_request(body, request.headers.get(HEADER_LENGTH), limits)
         with cancelled_when_client_leaves(request.scope, request.receive):
             decoded = await _decoded_all(model, asked, budget)

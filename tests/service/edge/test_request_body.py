@@ -137,24 +137,3 @@ async def test_a_body_that_is_here_already_needs_no_clock() -> None:
     here = {**request(length(5)), "state": {BODY_IS_HERE: True}}
     async with intake.body(here, arriving(b"image")) as body:
         assert body == b"image"
-
-
-@pytest.mark.parametrize(("is_here", "asked"), [(True, 1), (False, 2)])
-async def test_the_line_is_asked_again_where_the_body_had_to_be_waited_for(is_here: bool, asked: int) -> None:
-    intake, times = Intake(100, 100, 60), []
-    scope = {**request(length(5)), "state": {BODY_IS_HERE: is_here}}
-    async with intake.body(scope, arriving(b"image"), lambda: times.append(1)):
-        assert len(times) == asked
-
-
-async def test_a_line_that_filled_up_while_the_body_came_refuses_it() -> None:
-    intake, answers = Intake(100, 100, 60), iter([None, Overloaded("the line is full")])
-
-    def admit() -> None:
-        if (refusal := next(answers)) is not None:
-            raise refusal
-
-    with pytest.raises(Overloaded, match="the line is full"):
-        async with intake.body(request(length(5)), arriving(b"image"), admit):
-            pass
-    assert intake.bytes_held == 0

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from batching import Batcher, BatchPolicy, Device, LatencyModel
+from batching import Batcher, BatchPolicy, DeadlineExceeded, Device, LatencyModel
 from models.images import SMALL_PIXELS, Pixels
 from models.predictor import Prediction
 from service.budget import Budget
@@ -84,6 +84,22 @@ def test_serving_on_openvino_never_imports_torch() -> None:
     command = [sys.executable, "-c", SERVE_ON_OPENVINO, str(SAMPLES / "cat.jpg")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+async def test_a_large_image_is_not_decoded_for_a_line_that_cannot_take_it(
+    make_image: ImageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor, device, decoder = predictor_on(PixelEngine()), Device("test"), Decoder(1, 10)
+    batcher: Batcher[Pixels, Prediction] = Batcher(
+        predictor.predict, BatchPolicy(latency_target_seconds=1), device, name="cifar10"
+    )
+    model = ServedModel(predictor, decoder, batcher, Trace())
+    monkeypatch.setattr(predictor, "decode", lambda _: pytest.fail("decoded in vain"))
+    side = int(SMALL_PIXELS**0.5) + 1
+    with pytest.raises(DeadlineExceeded):
+        await model.classify(make_image(0, (side, side)), Budget(asyncio.get_running_loop().time() - 2, None))
+    device.close()
+    decoder.close()
 
 
 async def test_a_large_image_is_answered_where_a_batch_is_expected_to_take_longer_than_the_target(
