@@ -124,17 +124,23 @@ class Batcher(Generic[Item, Answer]):
         return len(self._lane.line)
 
     def admit(
-        self, count: int = 1, *, arrived: float | None = None, timeout_seconds: float | None = None
+        self,
+        count: int = 1,
+        *,
+        coming: int = 0,
+        arrived: float | None = None,
+        timeout_seconds: float | None = None,
     ) -> None:
         """Refuse now what `submit` would refuse later: call it before doing any work for a request.
 
-        ``arrived`` and ``timeout_seconds`` as for `submit`. Raises QueueFull, DeadlineExceeded,
-        BatcherClosed. Reserves nothing.
+        ``coming``: how many others were admitted and will be submitted before these. ``arrived`` and
+        ``timeout_seconds`` as for `submit`. Raises QueueFull, DeadlineExceeded, BatcherClosed. Reserves
+        nothing.
         """
         now = time.monotonic()
         arrived = now if arrived is None else arrived
         deadline = self.policy.deadline(arrived, inf if timeout_seconds is None else timeout_seconds)
-        self._check(deadline, now, count)
+        self._check(deadline, now, count, coming)
 
     async def submit(
         self, item: Item, *, arrived: float | None = None, timeout_seconds: float | None = None
@@ -287,11 +293,12 @@ class Batcher(Generic[Item, Answer]):
         failure.__cause__ = cause
         return failure
 
-    def _check(self, deadline: float, now: float, count: int) -> None:
+    def _check(self, deadline: float, now: float, count: int, coming: int = 0) -> None:
         if self._lane.draining:
             self._tell(self._observer.refused, RefusalReason.CLOSED)
             raise BatcherClosed(self.name)
-        refusal = self._device.schedule.refusal(self._lane, deadline, now=now, count=count)
+        schedule = self._device.schedule
+        refusal = schedule.refusal(self._lane, deadline, now=now, count=count, coming=coming)
         if refusal is None:
             return
         self._tell(self._observer.refused, refusal.reason)

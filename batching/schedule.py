@@ -43,9 +43,10 @@ class DeviceSchedule(Generic[AnyTicket]):
         self._had_turn.discard(lane)
 
     def refusal(
-        self, lane: Lane[AnyTicket], deadline: float, *, now: float, count: int = 1
+        self, lane: Lane[AnyTicket], deadline: float, *, now: float, count: int = 1, coming: int = 0
     ) -> Refusal | None:
-        """Why the lane cannot take ``count`` requests due at ``deadline``, or None if it can."""
+        """Why the lane cannot take ``count`` requests due at ``deadline`` behind those in its line and
+        ``coming`` more, or None if it can."""
         lane.asked_at = now
         turns = {
             other: other.next_batch_seconds(self._most_seconds(other, now))
@@ -60,6 +61,7 @@ class DeviceSchedule(Generic[AnyTicket]):
             turn_seconds=sum(turns.values()),
             first_turn_seconds=sum(turns[other] for other in first),
             count=count,
+            coming=coming,
             most_seconds=self._most_seconds(lane, now),
         )
 

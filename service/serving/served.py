@@ -65,6 +65,7 @@ class ServedModel:
         self._decoder = decoder
         self._trace = trace
         self._decodes_in_threads = False
+        self._coming = 0  # images that are being decoded, and will be in the batcher's line
         self._requests = 0
         self._unused = asyncio.Event()
         self._unused.set()
@@ -138,7 +139,9 @@ class ServedModel:
 
     def admit_to_line(self, budget: Budget, images: int = 1) -> None:
         """The same of the batcher alone, once the images are here: those that need a thread ask for it."""
-        self.batcher.admit(images, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds)
+        self.batcher.admit(
+            images, coming=self._coming, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds
+        )
 
     async def classify(self, data: bytes, budget: Budget) -> Classified:
         """One encoded image. Raises ImageError before the line, and what `Batcher.submit` raises."""
@@ -172,11 +175,14 @@ class ServedModel:
         self._decodes_in_threads = not image.small
         if not image.small:
             self.admit_to_line(budget)  # again: to decode in vain would cost far more than to ask
+        self._coming += 1
         try:
             pixels = await self._decoder.decode(self.predictor, image, self.deadline(budget))
         except TimeoutError:
             waited = asyncio.get_running_loop().time() - budget.arrived
             raise DeadlineExceeded(self.predictor.manifest.name, waited) from None
+        finally:
+            self._coming -= 1
         seconds = time.perf_counter() - started
         self._trace.decoded(seconds)
         return Decoded(pixels, seconds, image.width, image.height)

@@ -13,7 +13,12 @@ def lane() -> Lane[Ticket]:
 
 
 def refusal(
-    count: int, device_seconds: float = 0.0, *, of: Lane[Ticket] | None = None, now: float = 0.0
+    count: int,
+    device_seconds: float = 0.0,
+    *,
+    coming: int = 0,
+    of: Lane[Ticket] | None = None,
+    now: float = 0.0,
 ) -> Refusal | None:
     """Of ``count`` images due in 100 ms, a moment after a batch of one."""
     asked = of or lane()
@@ -26,6 +31,7 @@ def refusal(
         turn_seconds=0.0,
         first_turn_seconds=0.0,
         count=count,
+        coming=coming,
     )
 
 
@@ -42,6 +48,23 @@ def test_too_many_behind_a_running_batch_are_told_when_to_come_back() -> None:
 
 def test_too_many_even_for_an_idle_device_are_not_told_to_come_back() -> None:
     assert refusal(count=64) == Refusal(RefusalReason.EXPIRED, 0.0)
+
+
+def test_those_on_their_way_to_the_line_are_ahead() -> None:
+    assert refusal(count=1, coming=7) is None
+    for device_seconds in (0.0, 0.05):
+        refused = refusal(count=1, coming=15, device_seconds=device_seconds)
+        assert refused is not None
+        assert refused.reason is RefusalReason.DEADLINE
+        assert refused.retry_after_seconds > 0
+
+
+def test_those_on_their_way_to_the_line_take_places_in_it() -> None:
+    one: Lane[Ticket] = Lane(BatchPolicy(100.0, max_waiting=8), learnt(affine(0.0, 0.01)))
+    assert refusal(count=1, coming=7, of=one) is None
+    refused = refusal(count=1, coming=8, of=one)
+    assert refused is not None
+    assert refused.reason is RefusalReason.FULL
 
 
 def test_several_that_an_idle_device_typically_answers_in_time_are_taken() -> None:

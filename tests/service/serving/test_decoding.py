@@ -8,10 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from batching import Batcher, BatchPolicy, Device, LatencyModel, QueueFull
 from models.images import SMALL_PIXELS, Encoded, Pixels
-from models.predictor import Predictor
+from models.predictor import Prediction, Predictor
+from service.budget import Budget
 from service.errors import Overloaded
 from service.serving.decoding import Decoder
+from service.serving.served import ServedModel
+from service.tracing import Trace
 from tests.batching.fakes import Recorder
 from tests.conftest import ImageMaker
 from tests.live import multipart, serve
@@ -184,3 +188,35 @@ def test_a_caller_behind_slow_images_gets_its_504(
         assert live.metric("rotulo_abandoned_total", model="cifar10", stage="expired_running") == 1
         slow.released.set()
         assert live.request("POST", path, body, headers).status == 200
+
+
+async def test_no_more_images_are_decoded_than_the_device_can_answer_in_time(
+    slow: SlowToDecode, make_image: ImageMaker
+) -> None:
+    """Those that are being decoded are ahead of who comes now, though not in the batcher's line yet."""
+    device, decoder, line = Device("test"), Decoder(1, 100), Recorder()
+    policy = BatchPolicy(latency_target_seconds=1000)
+    hundred_seconds_each = LatencyModel([(size, 100.0 * size) for size in (1, 2, 4, 8, 16, 32)])
+    batcher: Batcher[Pixels, Prediction] = Batcher(
+        slow.predict, policy, device, name="cifar10", observer=line, latency=hundred_seconds_each
+    )
+    model = ServedModel(slow, decoder, batcher, Trace())
+    data = make_image(0, (SIDE, SIDE))
+    budget = Budget(asyncio.get_running_loop().time(), None)
+    batcher._lane.closed_at = budget.arrived  # else one is let in to try
+    first = [asyncio.ensure_future(model.classify(data, budget)) for _ in range(8)]
+    await asyncio.sleep(0)
+    model.admit(budget)
+    first.append(asyncio.ensure_future(model.classify(data, budget)))
+    await asyncio.sleep(0)
+    with pytest.raises(QueueFull):
+        model.admit(budget)
+    with pytest.raises(QueueFull):
+        await model.classify(data, budget)
+    assert line.refusals == ["deadline"] * 2
+    assert slow.decoded == 1
+    slow.released.set()
+    assert len(await asyncio.gather(*first)) == 9
+    model.admit(Budget(asyncio.get_running_loop().time(), None))
+    device.close()
+    decoder.close()
