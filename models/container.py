@@ -91,9 +91,11 @@ def _jpeg_contents(data: bytes) -> Contents:
             scans += 1
         elif kind in _FRAMES or kind == _ADOBE:
             sizes.append(_plain_size(kind, data[start + 2 : start + 10]))
-        elif kind == _APP1 and not exif and data.startswith(_EXIF, start + 4):
-            exif = data[start + 4 : end]
-        if kind in _METADATA:
+        elif (
+            kind in _METADATA and not scans
+        ):  # behind the first scan it is nobody's, or part of a damaged one
+            if kind == _APP1 and not exif and data.startswith(_EXIF, start + 4):
+                exif = data[start + 4 : end]
             continue
         if start != kept_to:
             kept.append(data[kept_from:kept_to])

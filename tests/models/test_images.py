@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin
 
@@ -301,6 +301,7 @@ def test_a_small_jpeg_has_the_pixels_that_pillow_gives_it(
 
 @settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(0, 10_000), st.integers(0, 255))
+@example(757, 0, 0xFE)  # which makes a comment of the middle of the scan
 def test_pillow_decides_about_a_small_jpeg_that_is_damaged(at: int, end: int, byte: int) -> None:
     whole = (SAMPLES / "cat-32.jpg").read_bytes()
     damaged = bytearray(whole)
