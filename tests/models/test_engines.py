@@ -8,7 +8,6 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import openvino as ov
@@ -17,12 +16,13 @@ import torch
 
 from models import artifact, loader
 from models.artifact import Artifact
-from models.engines import openvino_graph
+from models.engines import openvino_engine, openvino_graph
 from models.engines.choice import Wish, choose
 from models.engines.openvino_engine import OpenVinoEngine, capabilities
+from models.engines.parts import cut
 from models.engines.torch_engine import TorchEngine
 from models.errors import BadArtifact
-from models.images import Pixels, prepare
+from models.images import prepare
 from models.manifest import Calibration, Export, Manifest, ResNet18, WeightsFile
 from tests.conftest import SAMPLES, spec
 
@@ -141,40 +141,40 @@ def test_openvino_computes_what_torch_computes(loaded: Artifact) -> None:
     assert np.abs(got - expected).max() < 1e-3
 
 
-def test_a_batch_that_openvino_fills_up_has_the_answers_of_its_own_images(loaded: Artifact) -> None:
-    engine = OpenVinoEngine(openvino_graph.build(loaded), "fp32")
-    pixels = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
-    expected = engine.logits(pixels)
-    for count in (11, 9, 5):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_openvino_answers_a_batch_in_parts_as_its_images_one_by_one(loaded: Artifact, threads: int) -> None:
+    engine = OpenVinoEngine(openvino_graph.build(loaded), "fp32", threads)
+    pixels = np.random.default_rng(0).integers(0, 256, (22, 32, 32, 3), dtype=np.uint8)
+    expected = np.concatenate([engine.logits(pixels[i : i + 1]) for i in range(len(pixels))])
+    for count in (22, 7, 8, 9, 20):
         got = engine.logits(pixels[:count])
         assert got.shape == (count, expected.shape[1])
         assert np.abs(got - expected[:count]).max() < 1e-3
 
 
-def test_openvino_runs_no_size_but_those_and_none_above_the_largest_it_was_given(
+def test_no_part_is_left_running_when_one_cannot_be_started(
     loaded: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = OpenVinoEngine(openvino_graph.build(loaded), "fp32")
-    run: list[int] = []
-    infer = engine._request.infer
-
-    def noted(inputs: list[Pixels], **options: bool) -> object:
-        run.append(len(inputs[0]))
-        return infer(inputs, **options)
-
-    monkeypatch.setattr(engine, "_request", SimpleNamespace(infer=noted))
-    for count in (22, 21, 17, 13, 8, 3):
-        engine.logits(np.zeros((count, 32, 32, 3), np.uint8))
-    assert run == [22, 22, 20, 14, 8, 3]
+    """The next batch would find its request busy."""
+    engine = OpenVinoEngine(openvino_graph.build(loaded), "fp32", 2)
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)
+    expected = engine.logits(pixels)
+    spoilt = [*cut(pixels)[:-1], np.zeros((4, 5, 5, 3), np.uint8)]
+    with monkeypatch.context() as patched:
+        patched.setattr(openvino_engine, "cut", lambda _: spoilt)
+        with pytest.raises(RuntimeError):
+            engine.logits(pixels)
+    assert np.array_equal(engine.logits(pixels), expected)
 
 
 def test_an_openvino_answer_survives_the_next_batch(loaded: Artifact) -> None:
     engine = OpenVinoEngine(openvino_graph.build(loaded), "fp32")
     rng = np.random.default_rng(0)
-    first = engine.logits(rng.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8))
-    kept = first.copy()
-    engine.logits(rng.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8))
-    assert np.array_equal(first, kept)
+    for count in (3, 9):
+        first = engine.logits(rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8))
+        kept = first.copy()
+        engine.logits(rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8))
+        assert np.array_equal(first, kept)
 
 
 @pytest.mark.parametrize(
