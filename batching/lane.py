@@ -61,7 +61,7 @@ class Lane(Generic[AnyTicket]):
     ) -> Refusal | None:
         """Why ``count`` requests due at ``deadline`` cannot be taken, or None if they can.
 
-        ``coming``: how many more were let in and are not in the line yet; they will be before these.
+        ``coming``: how many more will be before these, and are not in the line yet.
         ``most_seconds``: how long a batch may keep the device from others.
 
         What is no promise, yet worth a try, is taken where the device is idle: one request whatever the
@@ -71,18 +71,19 @@ class Lane(Generic[AnyTicket]):
         """
         if deadline <= now:
             return Refusal(RefusalReason.EXPIRED, 0.0)
-        waiting, before = len(self.line) + coming, self.line.ahead_of(deadline) + coming
-        ahead = Ahead(before + count - 1, device_seconds, turn_seconds, first_turn_seconds, self.last_size)
+        waiting, before = len(self.line), self.line.ahead_of(deadline)
+        in_front = coming + before
+        ahead = Ahead(in_front + count - 1, device_seconds, turn_seconds, first_turn_seconds, self.last_size)
         late_seconds = now + self.policy.done_after(ahead, self.latency, most_seconds) - deadline
         if waiting + count > self.policy.max_waiting:
             return Refusal(RefusalReason.FULL, max(late_seconds, device_seconds))
-        if late_seconds <= 0 or (not self.line and self._has_aged(now, device_seconds)):
+        if late_seconds <= 0 or (not waiting and self._has_aged(now, device_seconds)):
             return None
         if device_seconds or first_turn_seconds:
             return Refusal(RefusalReason.DEADLINE, late_seconds)
-        if before + count == 1 or self._typical_seconds(before + count) <= deadline - now:
+        if before + count == 1 or self._typical_seconds(in_front + count) <= deadline - now:
             return None
-        if before:
+        if in_front:
             return Refusal(RefusalReason.DEADLINE, late_seconds)
         # Too many for their time even now: to come back later would not help.
         return Refusal(RefusalReason.EXPIRED, 0.0)

@@ -4,9 +4,10 @@ Decoders parse headers one small part at a time, so ten megabytes of empty parts
 tens of seconds; a progressive JPEG pays for each of its scans with a pass over every pixel
 (libjpeg-turbo's LJT-01-003). What says nothing about the pixels (colour profiles, texts, thumbnails, EXIF)
 is taken out: Pillow would inflate 4,000 profiles of 1 MB each, or make objects of a million fractions,
-before it gives the size. The walk jumps by the lengths that the parts announce and stops at the image's
-end: what follows, such as the film behind a phone's motion photo, is not looked at, and the decoder does not
-get it. Nor does it get what stands between a JPEG's segments, so that it sees the same ones as the walk.
+before it gives the size, which it finds before the first scan. The walk jumps by the lengths that the parts
+announce and stops at the image's end: what follows, such as the film behind a phone's motion photo, is not
+looked at, and the decoder does not get it. Nor does it get what stands between a JPEG's segments, so that it
+sees the same ones as the walk.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ MAX_PARTS = 4096
 _MARKER = 0xFF
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _FIRST_KIND = 0xC0  # what is below is reserved, or stuffing: no segment, and decoders do not agree on it
-_NO_LENGTH = {*range(0xD0, _END_OF_IMAGE + 1)}
+# Restarts, start and end of the image; extensions, which Pillow does not jump over, and libjpeg refuses.
+_NO_LENGTH = {*range(0xD0, _END_OF_IMAGE + 1), 0xC8, *range(0xF0, 0xFE)}
 # Application segments and comments, but for JFIF's and Adobe's, which say how the colours are stored.
 _APP1 = 0xE1
 _METADATA = {*range(_APP1, 0xEE), 0xEF, 0xFE}
@@ -82,6 +84,7 @@ def contents(data: bytes, format_: Format) -> Contents:
 
 
 def _jpeg_contents(data: bytes) -> Contents:
+    """Behind the first scan metadata stays: Pillow reads no further, and a damaged scan may look like it."""
     kept: list[bytes] = []
     exif, scans = b"", 0
     kept_from = kept_to = 0  # a stretch without metadata, and without anything between its segments
@@ -91,9 +94,7 @@ def _jpeg_contents(data: bytes) -> Contents:
             scans += 1
         elif kind in _FRAMES or kind == _ADOBE:
             sizes.append(_plain_size(kind, data[start + 2 : start + 10]))
-        elif (
-            kind in _METADATA and not scans
-        ):  # behind the first scan it is nobody's, or part of a damaged one
+        elif kind in _METADATA and not scans:
             if kind == _APP1 and not exif and data.startswith(_EXIF, start + 4):
                 exif = data[start + 4 : end]
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import numpy as np
@@ -10,13 +11,13 @@ import openvino as ov
 from models.engines import processor
 from models.engines.choice import Precision
 from models.engines.openvino_core import core
-from models.engines.parts import LARGEST_WHOLE, PART, batch_sizes, cut
+from models.engines.parts import PART, batch_sizes, filled_up, runs_in_parts, streams
+from models.engines.priority import yield_to_the_loop
 from models.engines.protocol import Engine, Logits
 from models.images import Pixels
 
 # Of what is not quantised, which in an int8 export is next to nothing: every layer with weights runs in int8.
 _HINT = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
-MOST_STREAMS = 8  # as many parts as there are in a batch of 32: more threads than that share the parts
 
 
 def capabilities() -> frozenset[str]:
@@ -41,15 +42,18 @@ def worthwhile() -> frozenset[str]:
 class OpenVinoEngine(Engine):
     """Runs a graph of `openvino_graph` at one precision on `threads` threads.
 
-    A few images run whole, with all threads on each layer; more are cut into parts that run beside one
-    another, see `parts.py`. No thread is bound to a processor: others have work there too.
+    A small batch runs whole, with all threads on each layer; a larger one is cut into parts that run beside
+    one another, see `parts.py`. No thread is bound to a processor: others have work there too, and the event
+    loop goes first.
     """
 
     def __init__(self, graph: ov.Model, precision: Precision, threads: int = 1) -> None:
         self._precision = precision
         self._whole = self._compiled(graph, threads, streams=1).create_infer_request()
-        graph.reshape([PART, *list(graph.input(0).partial_shape)[1:]])
-        self._in_parts = self._compiled(graph, threads, streams=min(threads, MOST_STREAMS))
+        self._streams = streams(threads)
+        part = graph.clone()
+        part.reshape([PART, *list(graph.input(0).partial_shape)[1:]])
+        self._in_parts = self._compiled(part, threads, self._streams) if self._streams > 1 else None
         self._parts: list[ov.InferRequest] = []  # as many as the largest batch so far has had
 
     def _compiled(self, graph: ov.Model, threads: int, streams: int) -> ov.CompiledModel:
@@ -59,7 +63,8 @@ class OpenVinoEngine(Engine):
             "ENABLE_CPU_PINNING": False,
             "INFERENCE_PRECISION_HINT": _HINT[self._precision],
         }
-        return core().compile_model(graph, "CPU", options)
+        with ThreadPoolExecutor(1, initializer=yield_to_the_loop) as aside:  # whose priority streams inherit
+            return aside.submit(core().compile_model, graph, "CPU", options).result()
 
     @property
     def name(self) -> str:
@@ -69,16 +74,26 @@ class OpenVinoEngine(Engine):
         return batch_sizes(most)
 
     def logits(self, pixels: Pixels) -> Logits:
-        if len(pixels) <= LARGEST_WHOLE:
-            output = self._whole.infer([pixels], share_inputs=True)
-            return np.array(output[0])  # a copy: the request's own buffer is written by the next batch
-        parts = cut(pixels)
-        while len(self._parts) < len(parts):
-            self._parts.append(self._in_parts.create_infer_request())
-        requests = self._parts[: len(parts)]
+        if self._in_parts is not None and runs_in_parts(len(pixels), self._streams):
+            return self._logits_of_parts(self._in_parts, pixels)
+        count = len(pixels)
+        if missing := filled_up(count) - count:
+            pixels = np.concatenate((pixels, np.zeros((missing, *pixels.shape[1:]), pixels.dtype)))
+        self._whole.start_async([pixels], share_inputs=True)  # `infer` would have the caller's thread compute
+        self._whole.wait()
+        # A copy: the request's own buffer is written by the next batch.
+        return np.array(self._whole.get_output_tensor().data[:count])
+
+    def _logits_of_parts(self, compiled: ov.CompiledModel, pixels: Pixels) -> Logits:
+        starts = range(0, len(pixels), PART)
+        while len(self._parts) < len(starts):
+            self._parts.append(compiled.create_infer_request())
+        requests = self._parts[: len(starts)]
         with ExitStack() as running:  # whatever fails, none is left running
-            for request, part in zip(requests, parts, strict=True):
-                request.start_async([part], share_inputs=True)
+            for request, start in zip(requests, starts, strict=True):
+                part = pixels[start : start + PART]
+                request.get_input_tensor().data[: len(part)] = part  # behind a last, short one are old images
+                request.start_async()
                 running.callback(request.wait)
         logits: Logits = np.concatenate([request.get_output_tensor().data for request in requests])
         return logits[: len(pixels)]

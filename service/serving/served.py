@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ class ServedModel:
         self._decoder = decoder
         self._trace = trace
         self._decodes_in_threads = False
-        self._coming = 0  # images that are being decoded, and will be in the batcher's line
+        self._coming: list[float] = []  # ascending: deadlines of the images that are being decoded
         self._requests = 0
         self._unused = asyncio.Event()
         self._unused.set()
@@ -140,7 +141,10 @@ class ServedModel:
     def admit_to_line(self, budget: Budget, images: int = 1) -> None:
         """The same of the batcher alone, once the images are here: those that need a thread ask for it."""
         self.batcher.admit(
-            images, coming=self._coming, arrived=budget.arrived, timeout_seconds=budget.timeout_seconds
+            images,
+            coming=bisect_right(self._coming, self.deadline(budget)) if self._coming else 0,
+            arrived=budget.arrived,
+            timeout_seconds=budget.timeout_seconds,
         )
 
     async def classify(self, data: bytes, budget: Budget) -> Classified:
@@ -175,14 +179,15 @@ class ServedModel:
         self._decodes_in_threads = not image.small
         if not image.small:
             self.admit_to_line(budget)  # again: to decode in vain would cost far more than to ask
-        self._coming += 1
+        deadline = self.deadline(budget)
+        insort(self._coming, deadline)
         try:
-            pixels = await self._decoder.decode(self.predictor, image, self.deadline(budget))
+            pixels = await self._decoder.decode(self.predictor, image, deadline)
         except TimeoutError:
             waited = asyncio.get_running_loop().time() - budget.arrived
             raise DeadlineExceeded(self.predictor.manifest.name, waited) from None
         finally:
-            self._coming -= 1
+            del self._coming[bisect_left(self._coming, deadline)]
         seconds = time.perf_counter() - started
         self._trace.decoded(seconds)
         return Decoded(pixels, seconds, image.width, image.height)

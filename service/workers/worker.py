@@ -60,7 +60,6 @@ def _serve(assignment: Assignment, end: socket.socket) -> list[Any]:
     """Until the drain is over; what was counted."""
     settings = settings_of(assignment)
     give_memory_back()
-    _leave_processors_to_the_kernel()
     logs.configure(settings.log_level, settings.log_format, assignment.number)
     worker = Worker(assignment, settings, end)
     worker.run(sockets=[worker.listener])
@@ -76,14 +75,6 @@ def settings_of(assignment: Assignment) -> Settings:
     if assignment.generated_token is not None:
         changed["admin_token"] = SecretStr(assignment.generated_token)
     return settings.model_copy(update=changed)
-
-
-def _leave_processors_to_the_kernel() -> None:
-    """OpenVINO pins threads in each process as though it were alone: to the same processors in all."""
-    with suppress(ImportError):
-        from models.engines.openvino_core import core
-
-        core().set_property("CPU", {"ENABLE_CPU_PINNING": False})
 
 
 def _say(end: socket.socket, what: str, value: Any) -> None:

@@ -51,20 +51,22 @@ def test_too_many_even_for_an_idle_device_are_not_told_to_come_back() -> None:
 
 
 def test_those_on_their_way_to_the_line_are_ahead() -> None:
-    assert refusal(count=1, coming=7) is None
+    assert refusal(count=2, coming=6) is None
     for device_seconds in (0.0, 0.05):
-        refused = refusal(count=1, coming=15, device_seconds=device_seconds)
+        refused = refusal(count=2, coming=15, device_seconds=device_seconds)
         assert refused is not None
         assert refused.reason is RefusalReason.DEADLINE
         assert refused.retry_after_seconds > 0
 
 
-def test_those_on_their_way_to_the_line_take_places_in_it() -> None:
-    one: Lane[Ticket] = Lane(BatchPolicy(100.0, max_waiting=8), learnt(affine(0.0, 0.01)))
-    assert refusal(count=1, coming=7, of=one) is None
-    refused = refusal(count=1, coming=8, of=one)
-    assert refused is not None
-    assert refused.reason is RefusalReason.FULL
+def test_one_is_taken_by_an_idle_device_whoever_is_on_the_way() -> None:
+    assert refusal(count=1, coming=15) is None
+    assert refusal(count=1, coming=15, device_seconds=0.05) is not None
+
+
+def test_who_is_on_the_way_takes_no_place_in_the_line() -> None:
+    one: Lane[Ticket] = Lane(BatchPolicy(0.1, max_waiting=4), learnt(affine(0.0, 0.01)))
+    assert refusal(count=4, coming=4, of=one) is None
 
 
 def test_several_that_an_idle_device_typically_answers_in_time_are_taken() -> None:

@@ -99,6 +99,25 @@ def test_a_reserved_marker_in_a_scan_hides_no_scan_behind_its_length(make_image:
         contents(jpeg[:20] + RESTARTS + jpeg[20:-2] + reserved + hidden + jpeg[-2:], "JPEG")
 
 
+@pytest.mark.parametrize("extension", [0xC8, 0xF0, 0xFD])
+def test_no_metadata_is_hidden_from_the_walk_by_what_pillow_does_not_jump_over(
+    make_image: ImageMaker, extension: int
+) -> None:
+    jpeg = make_image(0, (64, 64), format_="JPEG")
+    scan = jpeg.index(b"\xff\xda")
+    metadata = segment(0xE1, b"Exif\0\0" + b"m" * 60_000) * 10
+    inside = jpeg[:scan] + segment(extension, metadata[:60_010]) + jpeg[scan:]
+    false_scan = b"\xff\xda\x00\x02"
+    comment = b"\xff\xfe" + (2 + len(false_scan)).to_bytes(2, "big")  # Pillow's alone: over the false scan
+    behind = jpeg[:scan] + segment(extension, comment) + false_scan + metadata + jpeg[scan:]
+    for hidden in (inside, behind):
+        assert len(contents(hidden, "JPEG").picture) < len(jpeg) + 100
+
+
+def segment(kind: int, content: bytes) -> bytes:
+    return bytes((0xFF, kind)) + (2 + len(content)).to_bytes(2, "big") + content
+
+
 def test_other_formats_are_not_named() -> None:
     for data in (b"", b"\xff\xd8", b"GIF89a", b"RIFF....WAVE", b"\x89PNG"):
         with pytest.raises(UnsupportedImage):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.engines.parts import LARGEST_WHOLE, PART, batch_sizes, cut
+from models.engines.parts import MOST_STREAMS, PART, batch_sizes, filled_up, runs_in_parts, streams
+
+THREADS = st.integers(1, 200)
+SIZES = st.integers(1, 2000)
 
 
 @pytest.mark.parametrize(
@@ -20,24 +22,28 @@ from models.engines.parts import LARGEST_WHOLE, PART, batch_sizes, cut
         (34, [1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 28, 32, 34]),
     ],
 )
-def test_the_sizes_are_those_that_run_whole_and_then_whole_parts(most: int, sizes: list[int]) -> None:
+def test_the_sizes_are_the_smallest_and_then_whole_parts(most: int, sizes: list[int]) -> None:
     assert batch_sizes(most) == sizes
 
 
-@given(st.integers(1, 2000))
-def test_no_batch_takes_more_parts_than_the_next_of_the_sizes(count: int) -> None:
-    following = min(size for size in batch_sizes(4096) if size >= count)
-    if count > LARGEST_WHOLE:
-        assert -(-count // PART) == -(-following // PART)
-    else:
-        assert count == following
+@given(SIZES)
+def test_a_batch_is_filled_up_to_the_next_of_those_sizes(size: int) -> None:
+    assert filled_up(size) == min(each for each in batch_sizes(4096) if each >= size)
+    assert filled_up(size) - size < PART
 
 
-@given(st.integers(1, 200))
-def test_parts_hold_every_image_once_in_order_and_are_of_one_size(count: int) -> None:
-    pixels = np.arange(1, count + 1, dtype=np.uint8).reshape(count, 1, 1, 1).repeat(3, axis=3)
-    parts = cut(pixels)
-    assert {part.shape for part in parts} == {(PART, 1, 1, 3)}
-    together = np.concatenate(parts)
-    assert np.array_equal(together[:count], pixels)
-    assert not together[count:].any()
+@given(THREADS)
+def test_every_stream_has_as_many_threads_and_few_are_left_over(threads: int) -> None:
+    count = streams(threads)
+    assert 1 <= count <= MOST_STREAMS
+    assert threads % count <= threads / 2
+    if threads <= MOST_STREAMS:
+        assert count == threads
+
+
+@given(THREADS, SIZES)
+def test_a_batch_is_cut_only_where_every_stream_has_a_part(threads: int, size: int) -> None:
+    count = streams(threads)
+    if runs_in_parts(size, count):
+        assert size // PART >= count
+    assert not runs_in_parts(size, 1)

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from batching import Batcher, BatchPolicy, Device, LatencyModel, QueueFull
@@ -14,12 +15,12 @@ from models.predictor import Prediction, Predictor
 from service.budget import Budget
 from service.errors import Overloaded
 from service.serving.decoding import Decoder
-from service.serving.served import ServedModel
+from service.serving.served import Classified, Decoded, ServedModel
 from service.tracing import Trace
 from tests.batching.fakes import Recorder
 from tests.conftest import ImageMaker
 from tests.live import multipart, serve
-from tests.service.fakes import PixelEngine, predictor_on
+from tests.service.fakes import HeldEngine, PixelEngine, predictor_on
 
 FOREVER = float("inf")
 SIDE = int(SMALL_PIXELS**0.5) + 1
@@ -28,8 +29,8 @@ SIDE = int(SMALL_PIXELS**0.5) + 1
 class SlowToDecode(Predictor):
     """Decodes nothing until it is released."""
 
-    def __init__(self) -> None:
-        fast = predictor_on(PixelEngine())
+    def __init__(self, engine: PixelEngine | None = None) -> None:
+        fast = predictor_on(engine or PixelEngine())
         super().__init__(fast.manifest, fast.engine)
         self.released = threading.Event()
         self.decoded = 0
@@ -190,33 +191,82 @@ def test_a_caller_behind_slow_images_gets_its_504(
         assert live.request("POST", path, body, headers).status == 200
 
 
+@pytest.fixture
+def held() -> Iterator[HeldEngine]:
+    engine = HeldEngine()
+    yield engine
+    engine.release.set()
+
+
+@pytest.fixture
+def model(held: HeldEngine) -> Iterator[ServedModel]:
+    """Slow to decode; a hundred seconds an image, with 1,050 for an answer."""
+    slow, device, decoder = SlowToDecode(held), Device("test"), Decoder(1, 100)
+    batcher: Batcher[Pixels, Prediction] = Batcher(
+        slow.predict,
+        BatchPolicy(latency_target_seconds=1050),
+        device,
+        name="cifar10",
+        latency=LatencyModel([(size, 100.0 * size) for size in (1, 2, 4, 8, 16, 32)]),
+    )
+    yield ServedModel(slow, decoder, batcher, Trace())
+    slow.released.set()
+    device.close()
+    decoder.close()
+
+
+async def one_runs(model: ServedModel, held: HeldEngine) -> asyncio.Future[Classified]:
+    """The device is busy with an image that was not decoded by anyone."""
+    held.hold()
+    pixels = Decoded(np.zeros((8, 8, 3), np.uint8), 0.0, 8, 8)
+    running = asyncio.ensure_future(model.answer(pixels, budget_now()))
+    while not held.sizes:
+        await asyncio.sleep(0)
+    return running
+
+
+def budget_now(timeout_seconds: float | None = None) -> Budget:
+    return Budget(asyncio.get_running_loop().time(), timeout_seconds)
+
+
 async def test_no_more_images_are_decoded_than_the_device_can_answer_in_time(
-    slow: SlowToDecode, make_image: ImageMaker
+    model: ServedModel, held: HeldEngine, make_image: ImageMaker
 ) -> None:
     """Those that are being decoded are ahead of who comes now, though not in the batcher's line yet."""
-    device, decoder, line = Device("test"), Decoder(1, 100), Recorder()
-    policy = BatchPolicy(latency_target_seconds=1000)
-    hundred_seconds_each = LatencyModel([(size, 100.0 * size) for size in (1, 2, 4, 8, 16, 32)])
-    batcher: Batcher[Pixels, Prediction] = Batcher(
-        slow.predict, policy, device, name="cifar10", observer=line, latency=hundred_seconds_each
-    )
-    model = ServedModel(slow, decoder, batcher, Trace())
-    data = make_image(0, (SIDE, SIDE))
-    budget = Budget(asyncio.get_running_loop().time(), None)
-    batcher._lane.closed_at = budget.arrived  # else one is let in to try
-    first = [asyncio.ensure_future(model.classify(data, budget)) for _ in range(8)]
+    data, slow = make_image(0, (SIDE, SIDE)), model.predictor
+    assert isinstance(slow, SlowToDecode)
+    running = await one_runs(model, held)
+    budget = budget_now()
+    decoding = [asyncio.ensure_future(model.classify(data, budget)) for _ in range(8)]
     await asyncio.sleep(0)
     model.admit(budget)
-    first.append(asyncio.ensure_future(model.classify(data, budget)))
+    decoding.append(asyncio.ensure_future(model.classify(data, budget)))
     await asyncio.sleep(0)
     with pytest.raises(QueueFull):
         model.admit(budget)
     with pytest.raises(QueueFull):
         await model.classify(data, budget)
-    assert line.refusals == ["deadline"] * 2
     assert slow.decoded == 1
+    model.admit(budget_now(timeout_seconds=350))  # before all of them, who have more time
     slow.released.set()
-    assert len(await asyncio.gather(*first)) == 9
-    model.admit(Budget(asyncio.get_running_loop().time(), None))
-    device.close()
-    decoder.close()
+    held.release.set()
+    assert len(await asyncio.gather(running, *decoding)) == 10
+
+
+async def test_whoever_leaves_the_decoder_is_ahead_of_nobody(
+    model: ServedModel, held: HeldEngine, make_image: ImageMaker
+) -> None:
+    data, slow = make_image(0, (SIDE, SIDE)), model.predictor
+    assert isinstance(slow, SlowToDecode)
+    running = await one_runs(model, held)
+    budget = budget_now()
+    decoding = [asyncio.ensure_future(model.classify(data, budget)) for _ in range(9)]
+    await asyncio.sleep(0)
+    with pytest.raises(QueueFull):
+        model.admit(budget)
+    decoding.pop().cancel()
+    await asyncio.sleep(0)
+    model.admit(budget)
+    slow.released.set()
+    held.release.set()
+    await asyncio.gather(running, *decoding)
