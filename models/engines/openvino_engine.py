@@ -43,8 +43,9 @@ class OpenVinoEngine(Engine):
     """Runs a graph of `openvino_graph` at one precision on `threads` threads.
 
     A small batch runs whole, with all threads on each layer; a larger one is cut into parts that run beside
-    one another, see `parts.py`. No thread is bound to a processor: others have work there too, and the event
-    loop goes first.
+    one another, see `parts.py`. No thread is bound to a processor: others have work there too. Where parts
+    run, the event loop goes first; of a batch that runs whole, the caller's thread computes its share, which
+    spares a small one the way to another thread and back.
     """
 
     def __init__(self, graph: ov.Model, precision: Precision, threads: int = 1) -> None:
@@ -79,10 +80,8 @@ class OpenVinoEngine(Engine):
         count = len(pixels)
         if missing := filled_up(count) - count:
             pixels = np.concatenate((pixels, np.zeros((missing, *pixels.shape[1:]), pixels.dtype)))
-        self._whole.start_async([pixels], share_inputs=True)  # `infer` would have the caller's thread compute
-        self._whole.wait()
-        # A copy: the request's own buffer is written by the next batch.
-        return np.array(self._whole.get_output_tensor().data[:count])
+        output = self._whole.infer([pixels], share_inputs=True)
+        return np.array(output[0][:count])  # a copy: the request's own buffer is written by the next batch
 
     def _logits_of_parts(self, compiled: ov.CompiledModel, pixels: Pixels) -> Logits:
         starts = range(0, len(pixels), PART)
