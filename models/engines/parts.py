@@ -1,6 +1,6 @@
 """How a batch is cut up, so that no thread of an engine waits for another at every layer.
 
-Threads that share the layers of one batch meet some fifty times in it. Where the event loop, a decoder or
+Threads that share the layers of one batch meet at the end of each. Where the event loop, a decoder or
 another process takes one of the processors for a moment, all of them wait, and most of it spinning. So a
 batch that is large enough for all of them is cut into parts, and each part runs on a thread, or a few, of its
 own: they meet once. On two cores, batches of 32 in int8, beside a process that takes half of one core: 1.2 to

@@ -29,8 +29,8 @@ SIDE = int(SMALL_PIXELS**0.5) + 1
 class SlowToDecode(Predictor):
     """Decodes nothing until it is released."""
 
-    def __init__(self, engine: PixelEngine | None = None) -> None:
-        fast = predictor_on(engine or PixelEngine())
+    def __init__(self, engine: PixelEngine) -> None:
+        fast = predictor_on(engine)
         super().__init__(fast.manifest, fast.engine)
         self.released = threading.Event()
         self.decoded = 0
@@ -43,8 +43,15 @@ class SlowToDecode(Predictor):
 
 
 @pytest.fixture
-def slow() -> Iterator[SlowToDecode]:
-    predictor = SlowToDecode()
+def held() -> Iterator[HeldEngine]:
+    engine = HeldEngine()
+    yield engine
+    engine.release.set()
+
+
+@pytest.fixture
+def slow(held: HeldEngine) -> Iterator[SlowToDecode]:
+    predictor = SlowToDecode(held)
     yield predictor
     predictor.released.set()
 
@@ -192,16 +199,9 @@ def test_a_caller_behind_slow_images_gets_its_504(
 
 
 @pytest.fixture
-def held() -> Iterator[HeldEngine]:
-    engine = HeldEngine()
-    yield engine
-    engine.release.set()
-
-
-@pytest.fixture
-def model(held: HeldEngine) -> Iterator[ServedModel]:
-    """Slow to decode; a hundred seconds an image, with 1,050 for an answer."""
-    slow, device, decoder = SlowToDecode(held), Device("test"), Decoder(1, 100)
+def model(slow: SlowToDecode) -> Iterator[ServedModel]:
+    """A hundred seconds an image, with 1,050 for an answer."""
+    device, decoder = Device("test"), Decoder(1, 100)
     batcher: Batcher[Pixels, Prediction] = Batcher(
         slow.predict,
         BatchPolicy(latency_target_seconds=1050),
@@ -229,19 +229,25 @@ def budget_now(timeout_seconds: float | None = None) -> Budget:
     return Budget(asyncio.get_running_loop().time(), timeout_seconds)
 
 
+async def decoding(
+    model: ServedModel, data: bytes, budget: Budget, count: int
+) -> list[asyncio.Future[Classified]]:
+    """So many of this image are in the decoder."""
+    begun: list[asyncio.Future[Classified]] = [
+        asyncio.ensure_future(model.classify(data, budget)) for _ in range(count)
+    ]
+    await asyncio.sleep(0)
+    return begun
+
+
 async def test_no_more_images_are_decoded_than_the_device_can_answer_in_time(
-    model: ServedModel, held: HeldEngine, make_image: ImageMaker
+    model: ServedModel, slow: SlowToDecode, held: HeldEngine, make_image: ImageMaker
 ) -> None:
     """Those that are being decoded are ahead of who comes now, though not in the batcher's line yet."""
-    data, slow = make_image(0, (SIDE, SIDE)), model.predictor
-    assert isinstance(slow, SlowToDecode)
-    running = await one_runs(model, held)
-    budget = budget_now()
-    decoding = [asyncio.ensure_future(model.classify(data, budget)) for _ in range(8)]
-    await asyncio.sleep(0)
+    data, running, budget = make_image(0, (SIDE, SIDE)), await one_runs(model, held), budget_now()
+    begun = await decoding(model, data, budget, 8)
     model.admit(budget)
-    decoding.append(asyncio.ensure_future(model.classify(data, budget)))
-    await asyncio.sleep(0)
+    begun += await decoding(model, data, budget, 1)
     with pytest.raises(QueueFull):
         model.admit(budget)
     with pytest.raises(QueueFull):
@@ -250,23 +256,19 @@ async def test_no_more_images_are_decoded_than_the_device_can_answer_in_time(
     model.admit(budget_now(timeout_seconds=350))  # before all of them, who have more time
     slow.released.set()
     held.release.set()
-    assert len(await asyncio.gather(running, *decoding)) == 10
+    assert len(await asyncio.gather(running, *begun)) == 10
 
 
 async def test_whoever_leaves_the_decoder_is_ahead_of_nobody(
     model: ServedModel, held: HeldEngine, make_image: ImageMaker
 ) -> None:
-    data, slow = make_image(0, (SIDE, SIDE)), model.predictor
-    assert isinstance(slow, SlowToDecode)
-    running = await one_runs(model, held)
-    budget = budget_now()
-    decoding = [asyncio.ensure_future(model.classify(data, budget)) for _ in range(9)]
-    await asyncio.sleep(0)
+    running, budget = await one_runs(model, held), budget_now()
+    begun = await decoding(model, make_image(0, (SIDE, SIDE)), budget, 9)
     with pytest.raises(QueueFull):
         model.admit(budget)
-    decoding.pop().cancel()
+    for each in begun:
+        each.cancel()
     await asyncio.sleep(0)
     model.admit(budget)
-    slow.released.set()
     held.release.set()
-    await asyncio.gather(running, *decoding)
+    await running
