@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import chain
 from math import inf
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -95,14 +96,17 @@ class Batcher(Generic[Item, Answer]):
         name: str,
         observer: Observer | None = None,
         latency: LatencyModel | None = None,
+        queues: bool = False,
     ) -> None:
+        """``queues``: ``run_batch`` may be called for a full batch in a second thread, shortly before another
+        call returns."""
         self.name = name
         self._run_batch = run_batch
         self.policy = policy
         self._device = device
         self._observer = observer or Observer()
-        self._lane: Lane[_Request] = Lane(policy, latency or LatencyModel())
-        self._running: list[_Request] = []
+        self._lane: Lane[_Request] = Lane(policy, latency or LatencyModel(), queues=queues)
+        self._running: list[list[_Request]] = []  # a batch, or two
         self._accepted = 0  # callers inside submit()
         self._all_answered = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
@@ -162,7 +166,7 @@ class Batcher(Generic[Item, Answer]):
         self._lane.line.offer(request)
         if deadline < self._alarm_at:
             self._set_alarm(loop, deadline)
-        self._device.wake(loop)
+        self._device.wake(loop, now)
         self._accepted += 1
         try:
             outcome = await request.future
@@ -205,7 +209,7 @@ class Batcher(Generic[Item, Answer]):
         """For a device that hangs: answer everybody with DeadlineExceeded; what it still returns is lost."""
         now = time.monotonic()
         self._give_up(self._lane.line.take(len(self._lane.line)), "dropped", now)
-        self._give_up(self._running, "expired_running", now)
+        self._give_up(chain(*self._running), "expired_running", now)
 
     def release(self, closed: ClosedBatch[_Request], now: float) -> list[_Request]:
         """For the device: answer those given up, return those who are still there."""
@@ -219,7 +223,7 @@ class Batcher(Generic[Item, Answer]):
 
     def launched(self, requests: list[_Request], reason: CloseReason, now: float) -> None:
         """For the device: they are running now."""
-        self._running = requests
+        self._running.append(requests)
         for request in requests:
             request.running = True
             if request.give_up_at < self._alarm_at:
@@ -239,8 +243,7 @@ class Batcher(Generic[Item, Answer]):
         now: float,
     ) -> None:
         """For the device: the batch is done."""
-        if self._running is requests:
-            self._running = []
+        self._running = [batch for batch in self._running if batch is not requests]
         seconds = now - running.started
         if isinstance(outcome, BaseException):
             for request in requests:
@@ -339,9 +342,9 @@ class Batcher(Generic[Item, Answer]):
         now = max(time.monotonic(), self._alarm_at)  # timers may be a fraction of a millisecond early
         self._alarm, self._alarm_at = None, inf
         self._give_up(self._lane.line.expire(now), "expired", now)
-        late = [request for request in self._running if request.give_up_at <= now]
-        self._give_up(late, "expired_running", now)
-        due = [request.give_up_at for request in self._running if not request.future.done()]
+        running = list(chain(*self._running))
+        self._give_up([request for request in running if request.give_up_at <= now], "expired_running", now)
+        due = [request.give_up_at for request in running if not request.future.done()]
         if (head := self._lane.line.next_deadline()) is not None:
             due.append(head)
         if (earliest := min(due, default=inf)) < inf:

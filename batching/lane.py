@@ -28,12 +28,14 @@ class ClosedBatch(Generic[AnyTicket]):
 class Lane(Generic[AnyTicket]):
     """Applies the policy to the line."""
 
-    __slots__ = ("asked_at", "closed_at", "draining", "last_size", "latency", "line", "policy")
+    __slots__ = ("asked_at", "closed_at", "draining", "last_size", "latency", "line", "policy", "queues")
 
-    def __init__(self, policy: BatchPolicy, latency: LatencyModel) -> None:
+    def __init__(self, policy: BatchPolicy, latency: LatencyModel, *, queues: bool = False) -> None:
+        """``queues``: its batches may be handed over while another runs, and begin as that ends."""
         self.policy = policy
         self.latency = latency
         self.line: WaitingLine[AnyTicket] = WaitingLine()
+        self.queues = queues
         self.draining = False
         self.last_size = 1
         self.asked_at = -inf  # when a request for this model came last
@@ -100,10 +102,18 @@ class Lane(Generic[AnyTicket]):
         seconds = full_batches * self.latency.typical(self.policy.max_batch_size)
         return seconds + (self.latency.typical(rest) if rest else 0.0)
 
-    def close_batch(self, now: float, most_seconds: float = inf) -> ClosedBatch[AnyTicket]:
+    @property
+    def has_full_batch(self) -> bool:
+        """Whether as many wait as would make up a batch, however long it may take."""
+        return len(self.line) >= self.policy.full_size(self.latency)
+
+    def close_batch(
+        self, now: float, most_seconds: float = inf, begins_at: float = -inf
+    ) -> ClosedBatch[AnyTicket]:
         """Take the next batch out of the line; empty if all who waited had expired.
 
-        ``most_seconds``: how long it may keep the device from others.
+        ``most_seconds``: how long it may keep the device from others. ``begins_at``: when the device will be
+        free for it, if not now.
         """
         expired = self.line.expire(now)
         waiting = len(self.line)
@@ -112,7 +122,8 @@ class Lane(Generic[AnyTicket]):
         largest = self._largest(most_seconds)
         tickets = self.line.take(largest)
         deadlines = [ticket.deadline for ticket in tickets]
-        start, size = self.policy.next_batch(deadlines, waiting, self.latency, now, most_seconds)
+        begins_at = max(now, begins_at)
+        start, size = self.policy.next_batch(deadlines, waiting, self.latency, begins_at, most_seconds)
         self.closed_at = now
         for ticket in tickets[start + size :]:
             self.line.put_back(ticket)

@@ -7,6 +7,11 @@ from typing import Generic
 from batching.lane import ClosedBatch, Lane, Refusal
 from batching.waiting import AnyTicket
 
+# How long before a batch is expected to end the next may be handed over: as long as an engine's thread may
+# wait for the interpreter lock while the event loop answers (`sys.getswitchinterval`), and a share of the
+# batch, which may be done sooner than expected.
+_AHEAD_SECONDS = 0.005
+_AHEAD_SHARE = 0.2
 _LATELY_SECONDS = 10.0  # a model not asked for in this time does not make others' batches smaller
 
 
@@ -16,6 +21,11 @@ class Running(Generic[AnyTicket]):
     size: int
     started: float
     predicted_seconds: float
+
+    @property
+    def ends_at(self) -> float:
+        """When it is expected to."""
+        return self.started + self.predicted_seconds
 
 
 class DeviceSchedule(Generic[AnyTicket]):
@@ -27,10 +37,15 @@ class DeviceSchedule(Generic[AnyTicket]):
     the other's. And a batch keeps the device for at most an even share of the target of any other model that
     was asked for lately, but for what half its throughput takes: behind one of 98 ms no target of 100 ms
     could be met. (Nexus, SOSP 2019, sizes batches so that a round of all models fits their targets.)
+
+    Shortly before a batch is expected to end, the next one may be closed to begin right behind it: the device
+    need not wait until its end is known. Only a full batch, which gains nothing by waiting for more, and only
+    where no other model waits or was asked for lately, whose turn it could be.
     """
 
     def __init__(self) -> None:
         self.running: Running[AnyTicket] | None = None
+        self.following: Running[AnyTicket] | None = None  # handed over, and begins as that ends
         self._lanes: list[Lane[AnyTicket]] = []
         self._had_turn: set[Lane[AnyTicket]] = set()
         self._last: Lane[AnyTicket] | None = None
@@ -66,37 +81,70 @@ class DeviceSchedule(Generic[AnyTicket]):
         )
 
     def close_next(self, now: float) -> tuple[Lane[AnyTicket], ClosedBatch[AnyTicket]] | None:
-        """The batch that a free device should run, or None if nobody waits.
+        """The batch that the device should have now, to run or to follow, or None.
 
         The batch is empty if everybody in that lane's line had expired: then ask again.
         """
+        if now < self.decides_at():
+            return None
+        if self.running is not None:
+            return self._close_behind(self.running, now)
         lane = self._next_lane()
         if lane is None:
             return None
         return lane, lane.close_batch(now, self._most_seconds(lane, now))
 
+    def decides_at(self) -> float:
+        """From when on `close_next` may have a batch: -inf where the device is free, inf where it has another
+        to follow, or none would: where the engine does not queue, and where so few come that one runs alone.
+        """
+        running = self.running
+        if running is None:
+            return -inf
+        if self.following is not None or not running.lane.queues or running.size == 1:
+            return inf
+        return running.ends_at - _AHEAD_SECONDS - _AHEAD_SHARE * running.predicted_seconds
+
     def start(self, lane: Lane[AnyTicket], size: int, now: float) -> None:
-        """The device began a batch of this lane."""
-        self.running = Running(lane, size, now, lane.latency.typical(size))
+        """The device has a batch of this lane: it began, or follows the one that is running."""
+        batch = Running(lane, size, now, lane.latency.typical(size))
+        if self.running is None:
+            self.running = batch
+        else:
+            self.following = batch
         lane.last_size = size
         self._had_turn.add(lane)
         self._last = lane
 
-    def finish(self, now: float, *, free_at: float = -inf, learn: bool = True) -> Running[AnyTicket]:
+    def finish(
+        self, now: float, *, free_at: float = -inf, ended_at: float | None = None, learn: bool = True
+    ) -> Running[AnyTicket]:
         """The device is done; learn from how long it took, unless it failed.
 
         ``free_at``: until then it was at something that is no lane's, as a warm-up, and the batch waited.
+        ``ended_at``: when what follows began, if not now.
         """
         if self.running is None:
             raise RuntimeError("nothing is running")
-        running, self.running = self.running, None
+        running, self.running, self.following = self.running, self.following, None
+        if self.running is not None:
+            self.running = replace(self.running, started=now if ended_at is None else ended_at)
         if free_at > running.started:
             running = replace(running, started=free_at)
-        if not running.lane.line:
+        if not running.lane.line and self.running is None:
             running.lane.last_size = 1  # nothing is filling: what comes next is not part of such a batch
         if learn:
             running.lane.latency.observe(running.size, now - running.started)
         return running
+
+    def _close_behind(
+        self, running: Running[AnyTicket], now: float
+    ) -> tuple[Lane[AnyTicket], ClosedBatch[AnyTicket]] | None:
+        lane = running.lane
+        others_wait = any(other.line for other in self._lanes if other is not lane)
+        if others_wait or not lane.has_full_batch or self._most_seconds(lane, now) < inf:
+            return None
+        return lane, lane.close_batch(now, begins_at=running.ends_at)
 
     def _before(
         self, lane: Lane[AnyTicket], deadline: float, waiting: list[Lane[AnyTicket]]
@@ -121,10 +169,11 @@ class DeviceSchedule(Generic[AnyTicket]):
         return min(targets) / (len(targets) + 1) if targets else inf
 
     def _device_seconds(self, now: float) -> float:
-        """Until the running batch is done; an overdue one is expected to need as long again as it is late."""
+        """Until it is free; an overdue batch is expected to need as long again as it is late."""
         if self.running is None:
             return 0.0
-        return abs(self.running.started + self.running.predicted_seconds - now)
+        following_seconds = self.following.predicted_seconds if self.following else 0.0
+        return abs(self.running.ends_at - now) + following_seconds
 
     def _next_lane(self) -> Lane[AnyTicket] | None:
         waiting = [lane for lane in self._lanes if lane.line]

@@ -91,7 +91,12 @@ class Service:
             for_answers=FOR_ANSWERS,
         )
         batcher: Batcher[Pixels, Prediction] = Batcher(
-            predictor.predict, policy, self._device, name=predictor.manifest.name, observer=self.metrics
+            predictor.predict,
+            policy,
+            self._device,
+            name=predictor.manifest.name,
+            observer=self.metrics,
+            queues=predictor.engine.queues,
         )
         if not self.settings.cache_entries:
             return ServedModel(predictor, self._decoder, batcher, self.trace)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import TypeVar
 
 import numpy as np
 import openvino as ov
@@ -15,6 +17,8 @@ from models.engines.parts import PART, batch_sizes, filled_up, runs_in_parts, st
 from models.engines.priority import yield_to_the_loop
 from models.engines.protocol import Engine, Logits
 from models.images import Pixels
+
+Taken = TypeVar("Taken")
 
 # Of what is not quantised, which in an int8 export is next to nothing: every layer with weights runs in int8.
 _HINT = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
@@ -50,12 +54,14 @@ class OpenVinoEngine(Engine):
 
     def __init__(self, graph: ov.Model, precision: Precision, threads: int = 1) -> None:
         self._precision = precision
-        self._whole = self._compiled(graph, threads, streams=1).create_infer_request()
+        self._whole = self._compiled(graph, threads, streams=1)
         self._streams = streams(threads)
         part = graph.clone()
         part.reshape([PART, *list(graph.input(0).partial_shape)[1:]])
         self._in_parts = self._compiled(part, threads, self._streams) if self._streams > 1 else None
-        self._parts: list[ov.InferRequest] = []  # as many as the largest batch so far has had
+        # One of each for every thread that calls at a time.
+        self._idle_whole: list[ov.InferRequest] = []
+        self._idle_parts: list[list[ov.InferRequest]] = []  # as many as the largest batch so far has had
 
     def _compiled(self, graph: ov.Model, threads: int, streams: int) -> ov.CompiledModel:
         options = {
@@ -71,6 +77,10 @@ class OpenVinoEngine(Engine):
     def name(self) -> str:
         return f"openvino cpu {self._precision}"
 
+    @property
+    def queues(self) -> bool:
+        return self._in_parts is not None
+
     def batch_sizes(self, most: int) -> list[int]:
         return batch_sizes(most)
 
@@ -80,14 +90,18 @@ class OpenVinoEngine(Engine):
         count = len(pixels)
         if missing := filled_up(count) - count:
             pixels = np.concatenate((pixels, np.zeros((missing, *pixels.shape[1:]), pixels.dtype)))
-        output = self._whole.infer([pixels], share_inputs=True)
-        return np.array(output[0][:count])  # a copy: the request's own buffer is written by the next batch
+        request = _taken(self._idle_whole, self._whole.create_infer_request)
+        output = request.infer([pixels], share_inputs=True)
+        logits = np.array(output[0][:count])  # a copy: the request's own buffer is written by the next batch
+        self._idle_whole.append(request)
+        return logits
 
     def _logits_of_parts(self, compiled: ov.CompiledModel, pixels: Pixels) -> Logits:
         starts = range(0, len(pixels), PART)
-        while len(self._parts) < len(starts):
-            self._parts.append(compiled.create_infer_request())
-        requests = self._parts[: len(starts)]
+        mine: list[ov.InferRequest] = _taken(self._idle_parts, list)
+        while len(mine) < len(starts):
+            mine.append(compiled.create_infer_request())
+        requests = mine[: len(starts)]
         with ExitStack() as running:  # whatever fails, none is left running
             for request, start in zip(requests, starts, strict=True):
                 part = pixels[start : start + PART]
@@ -95,4 +109,13 @@ class OpenVinoEngine(Engine):
                 request.start_async()
                 running.callback(request.wait)
         logits: Logits = np.concatenate([request.get_output_tensor().data for request in requests])
+        self._idle_parts.append(mine)
         return logits[: len(pixels)]
+
+
+def _taken(idle: list[Taken], make: Callable[[], Taken]) -> Taken:
+    """One that no other thread has; a look whether there is one would leave time for another thread's."""
+    try:
+        return idle.pop()
+    except IndexError:
+        return make()

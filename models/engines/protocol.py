@@ -14,7 +14,14 @@ Logits = NDArray[np.float32]
 
 
 class Engine(Protocol):
-    """Runs one network on batches of pixels; called from one thread at a time."""
+    """Runs one network on batches of pixels; called from one thread at a time, unless it `queues`."""
+
+    @property
+    def queues(self) -> bool:
+        """Whether `logits` may be called in a second thread while a call in the first runs: that batch then
+        begins as this one ends.
+        """
+        return False
 
     def batch_sizes(self, most: int) -> Sequence[int]:  # noqa: ARG002
         """The sizes, ascending up to `most`, to the next of which a batch is filled up; none where each size

@@ -26,6 +26,7 @@ from batching import (
     WrongResultCount,
 )
 from tests.batching.fakes import HeldModel, Recorder, double
+from tests.batching.world import learnt
 
 PATIENT = BatchPolicy(latency_target_seconds=600.0)
 
@@ -65,6 +66,22 @@ def make(device: Device, recorder: Recorder) -> Callable[..., Batcher[int, int]]
         run_batch: Callable[[Sequence[int]], Sequence[int | Exception]], policy: BatchPolicy = PATIENT
     ) -> Batcher[int, int]:
         return Batcher(run_batch, policy, device, name="test", observer=recorder)
+
+    return make
+
+
+@pytest.fixture
+def in_a_row(device: Device, recorder: Recorder) -> Callable[..., Batcher[int, int]]:
+    """Batches of up to four; one may be handed over behind another."""
+
+    def make(
+        run_batch: Callable[[Sequence[int]], Sequence[int | Exception]], expected_seconds: float = 0.05
+    ) -> Batcher[int, int]:
+        policy = BatchPolicy(latency_target_seconds=600.0, max_batch_size=4)
+        latency = learnt(lambda _: expected_seconds)
+        return Batcher(
+            run_batch, policy, device, name="test", observer=recorder, latency=latency, queues=True
+        )
 
     return make
 
@@ -563,6 +580,82 @@ class TestTheDevice:
         assert answered.queue_seconds == pytest.approx(60.0)
         assert answered.batch_seconds == pytest.approx(1.0)
         assert batcher.latency.typical(1) == pytest.approx(1.0)
+
+    async def test_a_full_batch_is_handed_over_before_the_one_before_it_ends(
+        self, in_a_row: Make, held: HeldModel, recorder: Recorder
+    ) -> None:
+        batcher = in_a_row(held)
+        first = await join(batcher, 1, 2)
+        await held.begun()
+        second = await join(batcher, 3, 4, 5, 6)
+        await held.begun()
+        assert held.batches == [[1, 2], [3, 4, 5, 6]]
+        assert recorder.done == []
+        held.let_go(2)
+        assert await values(first + second) == [2, 4, 6, 8, 10, 12]
+
+    async def test_one_that_fills_up_late_is_handed_over_as_soon_as_it_is_full(
+        self, in_a_row: Make, held: HeldModel
+    ) -> None:
+        batcher = in_a_row(held, 0.001)
+        callers = await join(batcher, 1, 2)
+        await held.begun()
+        callers += await join(batcher, 3, 4, 5)
+        await asyncio.sleep(0)
+        assert len(held.batches) == 1
+        callers += await join(batcher, 6)
+        await held.begun()
+        held.let_go(2)
+        assert await values(callers) == [2, 4, 6, 8, 10, 12]
+
+    async def test_the_answers_of_what_follows_come_after_those_of_what_was_before(
+        self, in_a_row: Make, recorder: Recorder
+    ) -> None:
+        second_begun, second_ends = threading.Event(), threading.Event()
+
+        def run(items: Sequence[int]) -> list[int]:
+            if len(items) == 2:
+                assert second_ends.wait(60)
+            else:
+                second_begun.set()
+            return double(items)
+
+        batcher = in_a_row(run)
+        first = await join(batcher, 1, 2)
+        second = await join(batcher, 3, 4, 5, 6)
+        await asyncio.to_thread(second_begun.wait, 60)
+        assert recorder.done == []
+        second_ends.set()
+        await values(first + second)
+        assert recorder.done == [2, 4]
+
+    async def test_whoever_is_in_either_of_two_batches_can_be_given_up(
+        self, in_a_row: Make, held: HeldModel, recorder: Recorder
+    ) -> None:
+        batcher = in_a_row(held)
+        callers = await join(batcher, 1, 2)
+        await held.begun()
+        callers += await join(batcher, 3, 4, 5, 6)
+        await held.begun()
+        batcher.give_up()
+        assert {type(outcome) for outcome in await values(callers)} == {DeadlineExceeded}
+        assert recorder.stages == ["expired_running"] * 6
+
+    async def test_a_warm_up_waits_for_the_batch_that_was_handed_over_ahead(
+        self, in_a_row: Make, device: Device, held: HeldModel
+    ) -> None:
+        batcher = in_a_row(held)
+        callers = await join(batcher, 1, 2)
+        await held.begun()
+        callers += await join(batcher, 3, 4, 5, 6)
+        await held.begun()
+        still_busy: list[bool] = []
+        measured = asyncio.create_task(device.measure(lambda: still_busy.append(len(device._busy) > 1)))
+        await asyncio.sleep(0)
+        held.let_go(2)
+        await values(callers)
+        await measured
+        assert still_busy == [False]
 
     async def test_batches_do_not_run_in_the_loops_thread(self, make: Make) -> None:
         batcher = make(lambda items: [threading.get_ident()] * len(items))

@@ -22,8 +22,9 @@ def model(
     *,
     max_batch_size: int = 32,
     max_waiting: int = 1024,
+    queues: bool = False,
 ) -> Model:
-    return Model(BatchPolicy(target, max_batch_size, max_waiting), affine(fixed, each))
+    return Model(BatchPolicy(target, max_batch_size, max_waiting), affine(fixed, each), queues=queues)
 
 
 class TestAdmission:
@@ -202,13 +203,109 @@ class TestFairness:
         assert world.log == [first, early, late]
 
 
+class TestBehindTheRunningBatch:
+    """Batches of up to four, 30 ms each: two requests have been running for 20."""
+
+    def backlog(self, callers: int, *, queues: bool = True, others: tuple[Model, ...] = ()) -> World:
+        """So many wait."""
+        asked = model(fixed=0.030, each=0.0, max_batch_size=4, queues=queues)
+        world = World(asked, *others)
+        world.arrive(asked)
+        world.arrive(asked)
+        world.dispatch()
+        world.now = 0.020
+        for _ in range(callers):
+            assert world.arrive(asked)
+        return world
+
+    def sizes(self, world: World) -> list[int]:
+        """Of the batches of the first model so far, after another look."""
+        world.dispatch()
+        return [len(batch.tickets) for batch in world.models[0].batches]
+
+    def test_a_full_batch_is_closed_shortly_before_the_running_one_ends(self) -> None:
+        world = self.backlog(6)
+        assert world.schedule.decides_at() == pytest.approx(0.019)
+        assert self.sizes(world) == [2, 4]
+        world.finish()
+        assert world.schedule.running is not None
+        assert world.schedule.running.size == 4
+        assert world.schedule.following is None
+
+    def test_not_before(self) -> None:
+        world = self.backlog(6)
+        world.now = 0.018
+        assert self.sizes(world) == [2]
+
+    def test_one_that_is_not_full_may_still_grow(self) -> None:
+        world = self.backlog(3)
+        assert self.sizes(world) == [2]
+        world.arrive(world.models[0])
+        assert self.sizes(world) == [2, 4]
+
+    def test_no_third_batch_is_closed(self) -> None:
+        world = self.backlog(12)
+        world.dispatch()
+        assert self.sizes(world) == [2, 4]
+        assert world.schedule.decides_at() == INF
+
+    def test_an_engine_that_does_one_after_the_other_gets_them_so(self) -> None:
+        world = self.backlog(6, queues=False)
+        assert self.sizes(world) == [2]
+        assert world.schedule.decides_at() == INF
+
+    def test_nobody_looks_ahead_behind_a_single_request(self) -> None:
+        world = World(single := model(queues=True))
+        assert world.schedule.decides_at() == -INF
+        world.arrive(single)
+        world.dispatch()
+        assert world.schedule.decides_at() == INF
+
+    def test_another_model_that_was_asked_for_lately_may_have_its_turn(self) -> None:
+        other = model()
+        world = self.backlog(4, others=(other,))
+        gone = world.arrive(other)
+        assert gone is not None
+        other.lane.line.cancel(gone)
+        assert self.sizes(world) == [2]
+
+    def test_and_so_may_one_that_has_waited_for_long(self) -> None:
+        other = model()
+        world = self.backlog(4, others=(other,))
+        other.lane.line.offer(Ticket(-60.0, 600.0))
+        assert self.sizes(world) == [2]
+
+    def test_a_newcomer_waits_for_both(self) -> None:
+        world = self.backlog(4)
+        world.dispatch()
+        lane = world.models[0].lane
+        assert world.schedule.refusal(lane, 0.095, now=world.now) is None
+        refusal = world.schedule.refusal(lane, 0.085, now=world.now)
+        assert refusal is not None
+        assert refusal.retry_after_seconds == pytest.approx(0.005)
+
+    def test_who_would_be_late_by_the_time_it_begins_is_given_up(self) -> None:
+        world = self.backlog(4)
+        asked = world.models[0]
+        asked.lane.line.offer(late := Ticket(0.0, 0.055))
+        assert self.sizes(world) == [2, 3]
+        assert (asked.dropped, asked.expired) == ([late], [])
+
+    def test_each_teaches_the_time_from_the_end_of_the_one_before(self) -> None:
+        world = self.backlog(4)
+        world.dispatch()
+        first = world.schedule.finish(0.040, ended_at=0.035)
+        second = world.schedule.finish(0.065)
+        assert (first.started, second.started) == (0.0, 0.035)
+
+
 class AnythingCanHappen(RuleBasedStateMachine):
     """Three models on one device; arrivals, departures, slow batches and idle time in any order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.models = (
-            model(target=1.0, max_batch_size=4, max_waiting=6),
+        self.models: tuple[Model, ...] = (
+            model(target=1.0, max_batch_size=4, max_waiting=6, queues=True),
             model(target=0.2, fixed=0.05, max_batch_size=8, max_waiting=20),
             Model(BatchPolicy(10.0, 3), affine(0.5, 0.1), LatencyModel()),
         )
@@ -220,8 +317,9 @@ class AnythingCanHappen(RuleBasedStateMachine):
     @rule(which=st.integers(0, 2), count=st.integers(1, 12), timeout=st.sampled_from([INF, 0.3, 0.02]))
     def arrive(self, which: int, count: int, timeout: float) -> None:
         for _ in range(count):
-            if ticket := self.world.arrive(self.models[which], timeout):
-                self.accepted.append((self.models[which], ticket))
+            model = self.models[which % len(self.models)]
+            if ticket := self.world.arrive(model, timeout):
+                self.accepted.append((model, ticket))
         self.dispatch()
 
     @precondition(lambda self: self.accepted)
@@ -235,6 +333,12 @@ class AnythingCanHappen(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.world.now += seconds
         self.world.expire()
+
+    @rule()
+    def the_batch_is_about_to_be_done(self) -> None:
+        self.world.now = max(self.world.now, min(self.world.schedule.decides_at(), self.world.done_at))
+        self.world.expire()
+        self.dispatch()
 
     @rule()
     def the_batch_is_done(self) -> None:
@@ -277,8 +381,8 @@ class AnythingCanHappen(RuleBasedStateMachine):
     @invariant()
     def everybody_accepted_is_in_exactly_one_place(self) -> None:
         places = list(self.left)
-        if self.world.running:
-            places += self.world.running[1]
+        for batch in (self.world.running, self.world.following):
+            places += batch[1] if batch else []
         for each in self.models:
             places += [ticket for ticket, _ in each.served] + each.expired + each.dropped
             places += [entry[2] for entry in each.lane.line._heap if entry[2].waiting]
@@ -291,5 +395,16 @@ class AnythingCanHappen(RuleBasedStateMachine):
         self.everybody_accepted_is_in_exactly_one_place()
 
 
+class AnythingCanHappenToOne(AnythingCanHappen):
+    """The same with one model, whose batches may be closed ahead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.models = self.models[:1]
+        self.world = World(*self.models)
+
+
+TestAnythingCanHappenToOne = AnythingCanHappenToOne.TestCase
+TestAnythingCanHappenToOne.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestAnythingCanHappen = AnythingCanHappen.TestCase
 TestAnythingCanHappen.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

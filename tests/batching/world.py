@@ -35,10 +35,15 @@ class Model:
     """A lane, how long its batches really take, and what became of its tickets."""
 
     def __init__(
-        self, policy: BatchPolicy, seconds: BatchSeconds, latency: LatencyModel | None = None
+        self,
+        policy: BatchPolicy,
+        seconds: BatchSeconds,
+        latency: LatencyModel | None = None,
+        *,
+        queues: bool = False,
     ) -> None:
         self.seconds = seconds
-        self.lane: Lane[Ticket] = Lane(policy, latency or learnt(seconds))
+        self.lane: Lane[Ticket] = Lane(policy, latency or learnt(seconds), queues=queues)
         self.refusals: list[Refusal] = []
         self.batches: list[ClosedBatch[Ticket]] = []
         self.served: list[tuple[Ticket, float]] = []
@@ -60,6 +65,7 @@ class World:
         for model in models:
             self.schedule.add(model.lane)
         self.running: tuple[Model, list[Ticket]] | None = None
+        self.following: tuple[Model, list[Ticket]] | None = None
         self.done_at = inf
 
     def arrive(self, model: Model, timeout_seconds: float = inf) -> Ticket | None:
@@ -72,18 +78,28 @@ class World:
         return ticket
 
     def dispatch(self) -> None:
-        """What a free device does."""
-        while self.running is None and (turn := self.schedule.close_next(self.now)):
-            lane, closed = turn
-            model = next(model for model in self.models if model.lane is lane)
-            model.expired += closed.expired
-            model.dropped += closed.dropped
-            if closed.tickets:
-                self.log.append(model)
-                model.batches.append(closed)
-                self.schedule.start(lane, len(closed.tickets), self.now)
-                self.running = model, closed.tickets
-                self.done_at = self.now + model.seconds(len(closed.tickets))
+        """What a device does that is free, or soon will be."""
+        while turn := self.schedule.close_next(self.now):
+            started = self._started(*turn)
+            if self.running is None:
+                self._run(started)
+            else:
+                self.following = started
+
+    def _run(self, batch: tuple[Model, list[Ticket]] | None) -> None:
+        self.running = batch
+        self.done_at = self.now + batch[0].seconds(len(batch[1])) if batch else inf
+
+    def _started(self, lane: Lane[Ticket], closed: ClosedBatch[Ticket]) -> tuple[Model, list[Ticket]] | None:
+        model = next(model for model in self.models if model.lane is lane)
+        model.expired += closed.expired
+        model.dropped += closed.dropped
+        if not closed.tickets:
+            return None
+        self.log.append(model)
+        model.batches.append(closed)
+        self.schedule.start(lane, len(closed.tickets), self.now)
+        return model, closed.tickets
 
     def advance(self, until: float) -> None:
         """Let time pass, batches finish and others follow."""
@@ -99,7 +115,8 @@ class World:
         model, tickets = self.running
         self.schedule.finish(self.now)
         model.served += [(ticket, self.now) for ticket in tickets]
-        self.running, self.done_at = None, inf
+        following, self.following = self.following, None
+        self._run(following)
 
     def expire(self) -> None:
         """What the shell's timer does."""

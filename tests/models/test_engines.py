@@ -7,6 +7,7 @@ import gc
 import resource
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -157,11 +158,30 @@ def test_no_part_is_left_running_when_one_cannot_be_started(loaded: Artifact) ->
     engine = OpenVinoEngine(openvino_graph.build(loaded), "fp32", 2)
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)
     expected = engine.logits(pixels)
-    last, engine._parts[-1] = engine._parts[-1], SimpleNamespace()
+    (parts,) = engine._idle_parts
+    last, parts[-1] = parts[-1], SimpleNamespace()
     with pytest.raises(AttributeError):
         engine.logits(pixels)
-    engine._parts[-1] = last
+    parts[-1] = last
+    engine._idle_parts = [parts]
     assert np.array_equal(engine.logits(pixels), expected)
+
+
+def test_an_openvino_engine_that_queues_answers_two_threads_at_a_time(loaded: Artifact) -> None:
+    engine = OpenVinoEngine(openvino_graph.build(loaded), "fp32", 2)
+    assert engine.queues
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)
+    expected = engine.logits(pixels)
+    sizes = [32, 3, 17, 32, 8, 1] * 5
+    with ThreadPoolExecutor(2) as threads:
+        answers = threads.map(lambda size: engine.logits(pixels[-size:]), sizes)
+        for size, got in zip(sizes, answers, strict=True):
+            assert np.abs(got - expected[-size:]).max() < 1e-3
+
+
+def test_an_engine_without_streams_of_its_own_takes_one_batch_after_the_other(loaded: Artifact) -> None:
+    assert not OpenVinoEngine(openvino_graph.build(loaded), "fp32", 1).queues
+    assert not TorchEngine(loaded, "cpu").queues
 
 
 def test_an_engine_leaves_the_graph_as_it_was(loaded: Artifact) -> None:
