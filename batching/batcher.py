@@ -75,9 +75,9 @@ class _InHalves(list[Any]):
 class Batcher(Generic[Item, Answer]):
     """Turns concurrent `submit` calls into batches for one model.
 
-    ``run_batch`` is called in the device's thread with 1 to ``max_batch_size`` items and returns one answer
-    for each, in order. An answer that is an `Exception` is raised to its own caller alone (one object per
-    item, please). If ``run_batch`` raises, each caller of that batch gets a `BatchFailed`. After a
+    ``run_batch`` is called in a thread of the device, with 1 to ``max_batch_size`` items, and returns one
+    answer for each, in order. An answer that is an `Exception` is raised to its own caller alone (one object
+    per item, please). If ``run_batch`` raises, each caller of that batch gets a `BatchFailed`. After a
     MemoryError it is called once more, for one half of the batch and then for the other.
 
     The target in the policy decides who is admitted, when a batch closes and who expires in the line. Once
@@ -96,17 +96,18 @@ class Batcher(Generic[Item, Answer]):
         name: str,
         observer: Observer | None = None,
         latency: LatencyModel | None = None,
-        queues: bool = False,
+        pipelined_from: float = inf,
     ) -> None:
-        """``queues``: ``run_batch`` may be called for a full batch in a second thread, shortly before another
-        call returns."""
+        """``pipelined_from``: behind a batch of at least this size, ``run_batch`` may be called for the next
+        one in a second thread, before that call returns.
+        """
         self.name = name
         self._run_batch = run_batch
         self.policy = policy
         self._device = device
         self._observer = observer or Observer()
-        self._lane: Lane[_Request] = Lane(policy, latency or LatencyModel(), queues=queues)
-        self._running: list[list[_Request]] = []  # a batch, or two
+        self._lane: Lane[_Request] = Lane(policy, latency or LatencyModel(), pipelined_from=pipelined_from)
+        self._running: list[list[_Request]] = []  # one batch, and perhaps one that follows
         self._accepted = 0  # callers inside submit()
         self._all_answered = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
@@ -221,14 +222,14 @@ class Batcher(Generic[Item, Answer]):
         """For the device: what runs them."""
         return partial(self._answers, [request.item for request in requests])
 
-    def launched(self, requests: list[_Request], reason: CloseReason, now: float) -> None:
-        """For the device: they are running now."""
+    def launched(self, requests: list[_Request], reason: CloseReason, started: float) -> None:
+        """For the device: they run, or will from then on, behind those that do."""
         self._running.append(requests)
         for request in requests:
             request.running = True
             if request.give_up_at < self._alarm_at:
                 self._set_alarm(asyncio.get_running_loop(), request.give_up_at)
-        queue_seconds = [now - request.offered for request in requests]
+        queue_seconds = [started - request.offered for request in requests]
         self._tell(self._observer.batch_formed, len(requests), reason, queue_seconds)
 
     def teaches(self, outcome: object) -> bool:
@@ -332,7 +333,7 @@ class Batcher(Generic[Item, Answer]):
             _log.exception("%s: the observer failed", self.name)
 
     def _set_alarm(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
-        """One timer per batcher, for the earliest deadline in the line or in the running batch."""
+        """One timer per batcher, for the earliest deadline in the line or in what the device was given."""
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm_at = when
@@ -342,9 +343,10 @@ class Batcher(Generic[Item, Answer]):
         now = max(time.monotonic(), self._alarm_at)  # timers may be a fraction of a millisecond early
         self._alarm, self._alarm_at = None, inf
         self._give_up(self._lane.line.expire(now), "expired", now)
-        running = list(chain(*self._running))
-        self._give_up([request for request in running if request.give_up_at <= now], "expired_running", now)
-        due = [request.give_up_at for request in running if not request.future.done()]
+        due_at = [(request, request.give_up_at) for batch in self._running[:1] for request in batch]
+        due_at += [(request, request.deadline) for batch in self._running[1:] for request in batch]
+        self._give_up([request for request, when in due_at if when <= now], "expired_running", now)
+        due = [when for request, when in due_at if not request.future.done()]
         if (head := self._lane.line.next_deadline()) is not None:
             due.append(head)
         if (earliest := min(due, default=inf)) < inf:

@@ -27,8 +27,8 @@ class LaneOwner(Protocol):
     def work(self, tickets: list[Any]) -> Work:
         """What runs them, in the engine thread."""
 
-    def launched(self, tickets: list[Any], reason: CloseReason, now: float) -> None:
-        """They are running now."""
+    def launched(self, tickets: list[Any], reason: CloseReason, started: float) -> None:
+        """They run, or will from then on."""
 
     def teaches(self, outcome: Any) -> bool:
         """Whether the time that led to this says how long such a batch takes."""
@@ -81,7 +81,8 @@ class Device:
     @property
     def busy_since(self) -> float | None:
         """When what the engine is at began, by time.monotonic(); None when idle. For a watchdog."""
-        return min(list(self._busy.values()), default=None)
+        handed_over = min(list(self._busy.values()), default=None)
+        return None if handed_over is None else max(handed_over, self._ended_at)
 
     def attach(self, lane: Lane[Any], owner: LaneOwner) -> None:
         """Let a batcher's lane take turns on this device."""
@@ -100,7 +101,7 @@ class Device:
             loop.call_soon(self._dispatch, loop)
 
     async def measure(self, work: Work) -> float:
-        """Seconds that ``work`` takes in the engine thread, between batches. Raises what it raises."""
+        """Seconds that ``work`` takes in an engine thread, between batches. Raises what it raises."""
         loop = asyncio.get_running_loop()
         measured: asyncio.Future[Any] = loop.create_future()
 
@@ -110,9 +111,11 @@ class Device:
             return time.perf_counter() - started
 
         def done(outcome: Any, _free_at: float, _ended_at: float) -> None:
+            self.schedule.measurements -= 1
             if not measured.cancelled():
                 measured.set_result(outcome)
 
+        self.schedule.measurements += 1
         self._put(loop, timed, done)
         outcome = await measured
         if isinstance(outcome, BaseException):
@@ -123,6 +126,8 @@ class Device:
         """Close every lane and end the threads; does not wait for a batch that is still running."""
         for lane in self._owners:
             lane.draining = True
+        if self._timer is not None:
+            self._timer.cancel()
         for jobs in self._jobs:
             jobs.put(None)
         if self.schedule.running is None:
@@ -146,9 +151,9 @@ class Device:
         owner = self._owners[lane]
         if tickets := owner.release(closed, now):
             ahead = self.schedule.running is not None
-            self.schedule.start(lane, len(tickets), now)
+            batch = self.schedule.start(lane, len(tickets), now)
             self._put(loop, owner.work(tickets), partial(self._finish, loop, owner, tickets), ahead=ahead)
-            owner.launched(tickets, closed.reason, now)
+            owner.launched(tickets, closed.reason, batch.started)
 
     def _finish(
         self,

@@ -28,14 +28,23 @@ class ClosedBatch(Generic[AnyTicket]):
 class Lane(Generic[AnyTicket]):
     """Applies the policy to the line."""
 
-    __slots__ = ("asked_at", "closed_at", "draining", "last_size", "latency", "line", "policy", "queues")
+    __slots__ = (
+        "asked_at",
+        "closed_at",
+        "draining",
+        "last_size",
+        "latency",
+        "line",
+        "pipelined_from",
+        "policy",
+    )
 
-    def __init__(self, policy: BatchPolicy, latency: LatencyModel, *, queues: bool = False) -> None:
-        """``queues``: its batches may be handed over while another runs, and begin as that ends."""
+    def __init__(self, policy: BatchPolicy, latency: LatencyModel, *, pipelined_from: float = inf) -> None:
+        """``pipelined_from``: size of a batch behind which another may be handed over ahead."""
         self.policy = policy
         self.latency = latency
         self.line: WaitingLine[AnyTicket] = WaitingLine()
-        self.queues = queues
+        self.pipelined_from = pipelined_from
         self.draining = False
         self.last_size = 1
         self.asked_at = -inf  # when a request for this model came last
@@ -104,7 +113,7 @@ class Lane(Generic[AnyTicket]):
 
     @property
     def has_full_batch(self) -> bool:
-        """Whether as many wait as would make up a batch, however long it may take."""
+        """Whether as many wait as make up the largest batch worth forming."""
         return len(self.line) >= self.policy.full_size(self.latency)
 
     def close_batch(

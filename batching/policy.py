@@ -37,7 +37,7 @@ class Ahead(NamedTuple):
     """What lies between a newcomer and its answer."""
 
     requests: int  # of the same model, to be served before it
-    device_seconds: float  # until the running batch is done; 0 if none runs
+    device_seconds: float  # until what the device was given is done; 0 if it is idle
     turn_seconds: float = 0.0  # what other models run between two batches of this one
     first_turn_seconds: float = 0.0  # what they run before the next one
     last_size: int = 1  # of the batch of this model formed last
@@ -123,7 +123,7 @@ class BatchPolicy:
         now: float,
         most_seconds: float = inf,
     ) -> tuple[int, int]:
-        """Who makes up the next batch, for a device that is free: (heads to give up, size).
+        """Who makes up the next batch, for a device that is free by ``now``: (heads to give up, size).
 
         ``deadlines`` are the earliest of the ``waiting``, ascending, at most ``max_batch_size`` and at least
         one. The size is at least 1. ``most_seconds`` as for `full_size`.

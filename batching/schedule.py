@@ -17,6 +17,8 @@ _LATELY_SECONDS = 10.0  # a model not asked for in this time does not make other
 
 @dataclass(frozen=True, slots=True)
 class Running(Generic[AnyTicket]):
+    """A batch at the device; ``started`` is when it began, or is expected to behind the one that runs."""
+
     lane: Lane[AnyTicket]
     size: int
     started: float
@@ -29,7 +31,7 @@ class Running(Generic[AnyTicket]):
 
 
 class DeviceSchedule(Generic[AnyTicket]):
-    """Batches of several lanes on one device, one at a time, never interrupted.
+    """Batches of several lanes on one device, one after the other, never interrupted.
 
     Lanes go in rounds. In a round each waiting lane runs one batch, the earliest deadline first; the last
     of a round is not the first of the next. Deadlines alone would let a flood on one model, above all one
@@ -39,13 +41,15 @@ class DeviceSchedule(Generic[AnyTicket]):
     could be met. (Nexus, SOSP 2019, sizes batches so that a round of all models fits their targets.)
 
     Shortly before a batch is expected to end, the next one may be closed to begin right behind it: the device
-    need not wait until its end is known. Only a full batch, which gains nothing by waiting for more, and only
-    where no other model waits or was asked for lately, whose turn it could be.
+    need not wait until its end is known. Only where as many wait as a full batch takes, which gains nothing
+    by waiting for more, and where no other model waits or was asked for lately. One that comes after such a
+    silence may find two batches before it.
     """
 
     def __init__(self) -> None:
         self.running: Running[AnyTicket] | None = None
         self.following: Running[AnyTicket] | None = None  # handed over, and begins as that ends
+        self.measurements = 0  # that the device is to take between two batches
         self._lanes: list[Lane[AnyTicket]] = []
         self._had_turn: set[Lane[AnyTicket]] = set()
         self._last: Lane[AnyTicket] | None = None
@@ -88,26 +92,26 @@ class DeviceSchedule(Generic[AnyTicket]):
         if now < self.decides_at():
             return None
         if self.running is not None:
-            return self._close_behind(self.running, now)
+            return self._close_behind(self.running.lane, now)
         lane = self._next_lane()
         if lane is None:
             return None
         return lane, lane.close_batch(now, self._most_seconds(lane, now))
 
     def decides_at(self) -> float:
-        """From when on `close_next` may have a batch: -inf where the device is free, inf where it has another
-        to follow, or none would: where the engine does not queue, and where so few come that one runs alone.
+        """From when on `close_next` may have a batch: -inf where the device is free, inf where that is to be
+        seen once it is.
         """
         running = self.running
         if running is None:
             return -inf
-        if self.following is not None or not running.lane.queues or running.size == 1:
+        if running.size < running.lane.pipelined_from or self.following is not None or self.measurements:
             return inf
         return running.ends_at - _AHEAD_SECONDS - _AHEAD_SHARE * running.predicted_seconds
 
-    def start(self, lane: Lane[AnyTicket], size: int, now: float) -> None:
+    def start(self, lane: Lane[AnyTicket], size: int, now: float) -> Running[AnyTicket]:
         """The device has a batch of this lane: it began, or follows the one that is running."""
-        batch = Running(lane, size, now, lane.latency.typical(size))
+        batch = Running(lane, size, now + self._rest_seconds(now), lane.latency.typical(size))
         if self.running is None:
             self.running = batch
         else:
@@ -115,6 +119,7 @@ class DeviceSchedule(Generic[AnyTicket]):
         lane.last_size = size
         self._had_turn.add(lane)
         self._last = lane
+        return batch
 
     def finish(
         self, now: float, *, free_at: float = -inf, ended_at: float | None = None, learn: bool = True
@@ -138,13 +143,12 @@ class DeviceSchedule(Generic[AnyTicket]):
         return running
 
     def _close_behind(
-        self, running: Running[AnyTicket], now: float
+        self, lane: Lane[AnyTicket], now: float
     ) -> tuple[Lane[AnyTicket], ClosedBatch[AnyTicket]] | None:
-        lane = running.lane
         others_wait = any(other.line for other in self._lanes if other is not lane)
         if others_wait or not lane.has_full_batch or self._most_seconds(lane, now) < inf:
             return None
-        return lane, lane.close_batch(now, begins_at=running.ends_at)
+        return lane, lane.close_batch(now, begins_at=now + self._rest_seconds(now))
 
     def _before(
         self, lane: Lane[AnyTicket], deadline: float, waiting: list[Lane[AnyTicket]]
@@ -169,11 +173,13 @@ class DeviceSchedule(Generic[AnyTicket]):
         return min(targets) / (len(targets) + 1) if targets else inf
 
     def _device_seconds(self, now: float) -> float:
-        """Until it is free; an overdue batch is expected to need as long again as it is late."""
-        if self.running is None:
-            return 0.0
+        """Until it has done what it was given."""
         following_seconds = self.following.predicted_seconds if self.following else 0.0
-        return abs(self.running.ends_at - now) + following_seconds
+        return self._rest_seconds(now) + following_seconds
+
+    def _rest_seconds(self, now: float) -> float:
+        """Until the running batch is done; an overdue one is expected to need as long again as it is late."""
+        return abs(self.running.ends_at - now) if self.running else 0.0
 
     def _next_lane(self) -> Lane[AnyTicket] | None:
         waiting = [lane for lane in self._lanes if lane.line]

@@ -62,7 +62,10 @@ class Costs:
 
 
 class Replica:
-    """One server: `DeviceSchedule` driven as `Device` and `Batcher` drive it."""
+    """One server: `DeviceSchedule` driven as `Device` and `Batcher` drive it.
+
+    No batch is handed over ahead, which saves a gap that the simulated device does not have.
+    """
 
     def __init__(
         self,

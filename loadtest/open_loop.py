@@ -48,9 +48,9 @@ class PreciseSelector(selectors.EpollSelector):
     """
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None or timeout > 0:
-            if not select.select([self.fileno()], [], [], timeout)[0]:
-                return []
+        waits = timeout is None or timeout > 0
+        if waits and not select.select([self.fileno()], [], [], timeout)[0]:
+            return []
         return super().select(0)
 
 

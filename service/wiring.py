@@ -96,7 +96,7 @@ class Service:
             self._device,
             name=predictor.manifest.name,
             observer=self.metrics,
-            queues=predictor.engine.queues,
+            pipelined_from=predictor.engine.pipelined_from,
         )
         if not self.settings.cache_entries:
             return ServedModel(predictor, self._decoder, batcher, self.trace)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from math import inf
 from typing import TypeVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from models.engines.priority import yield_to_the_loop
 from models.engines.protocol import Engine, Logits
 from models.images import Pixels
 
-Taken = TypeVar("Taken")
+Request = TypeVar("Request")
 
 # Of what is not quantised, which in an int8 export is next to nothing: every layer with weights runs in int8.
 _HINT = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
@@ -78,8 +79,8 @@ class OpenVinoEngine(Engine):
         return f"openvino cpu {self._precision}"
 
     @property
-    def queues(self) -> bool:
-        return self._in_parts is not None
+    def pipelined_from(self) -> float:
+        return PART * self._streams if self._streams > 1 else inf
 
     def batch_sizes(self, most: int) -> list[int]:
         return batch_sizes(most)
@@ -90,7 +91,7 @@ class OpenVinoEngine(Engine):
         count = len(pixels)
         if missing := filled_up(count) - count:
             pixels = np.concatenate((pixels, np.zeros((missing, *pixels.shape[1:]), pixels.dtype)))
-        request = _taken(self._idle_whole, self._whole.create_infer_request)
+        request = _acquired(self._idle_whole, self._whole.create_infer_request)
         output = request.infer([pixels], share_inputs=True)
         logits = np.array(output[0][:count])  # a copy: the request's own buffer is written by the next batch
         self._idle_whole.append(request)
@@ -98,7 +99,7 @@ class OpenVinoEngine(Engine):
 
     def _logits_of_parts(self, compiled: ov.CompiledModel, pixels: Pixels) -> Logits:
         starts = range(0, len(pixels), PART)
-        mine: list[ov.InferRequest] = _taken(self._idle_parts, list)
+        mine: list[ov.InferRequest] = _acquired(self._idle_parts, list)
         while len(mine) < len(starts):
             mine.append(compiled.create_infer_request())
         requests = mine[: len(starts)]
@@ -113,8 +114,8 @@ class OpenVinoEngine(Engine):
         return logits[: len(pixels)]
 
 
-def _taken(idle: list[Taken], make: Callable[[], Taken]) -> Taken:
-    """One that no other thread has; a look whether there is one would leave time for another thread's."""
+def _acquired(idle: list[Request], make: Callable[[], Request]) -> Request:
+    """One that no other thread has, else a new one. A look at first would leave time for another thread's."""
     try:
         return idle.pop()
     except IndexError:

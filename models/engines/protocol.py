@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Protocol
 
 import numpy as np
@@ -14,14 +15,14 @@ Logits = NDArray[np.float32]
 
 
 class Engine(Protocol):
-    """Runs one network on batches of pixels; called from one thread at a time, unless it `queues`."""
+    """Runs one network on batches of pixels; called from one thread at a time, but see `pipelined_from`."""
 
     @property
-    def queues(self) -> bool:
-        """Whether `logits` may be called in a second thread while a call in the first runs: that batch then
-        begins as this one ends.
+    def pipelined_from(self) -> float:
+        """The size of a batch behind which the next may be handed over: while a call of `logits` with so many
+        runs, another may come from a second thread, and begins as this one ends. inf where none may.
         """
-        return False
+        return inf
 
     def batch_sizes(self, most: int) -> Sequence[int]:  # noqa: ARG002
         """The sizes, ascending up to `most`, to the next of which a batch is filled up; none where each size

@@ -75,12 +75,14 @@ def in_a_row(device: Device, recorder: Recorder) -> Callable[..., Batcher[int, i
     """Batches of up to four; one may be handed over behind another."""
 
     def make(
-        run_batch: Callable[[Sequence[int]], Sequence[int | Exception]], expected_seconds: float = 0.05
+        run_batch: Callable[[Sequence[int]], Sequence[int | Exception]],
+        expected_seconds: float = 0.05,
+        target_seconds: float = 600.0,
     ) -> Batcher[int, int]:
-        policy = BatchPolicy(latency_target_seconds=600.0, max_batch_size=4)
+        policy = BatchPolicy(target_seconds, max_batch_size=4)
         latency = learnt(lambda _: expected_seconds)
         return Batcher(
-            run_batch, policy, device, name="test", observer=recorder, latency=latency, queues=True
+            run_batch, policy, device, name="test", observer=recorder, latency=latency, pipelined_from=2
         )
 
     return make
@@ -608,26 +610,65 @@ class TestTheDevice:
         held.let_go(2)
         assert await values(callers) == [2, 4, 6, 8, 10, 12]
 
-    async def test_the_answers_of_what_follows_come_after_those_of_what_was_before(
-        self, in_a_row: Make, recorder: Recorder
-    ) -> None:
-        second_begun, second_ends = threading.Event(), threading.Event()
+    async def test_and_another_behind_that_one(self, in_a_row: Make, held: HeldModel) -> None:
+        batcher = in_a_row(held)
+        first = await join(batcher, 1, 2)
+        await held.begun()
+        second = await join(batcher, 3, 4, 5, 6)
+        await held.begun()
+        held.let_go(2)
+        await values(first + second)
+        third = await join(batcher, 7, 8)
+        await held.begun()
+        fourth = await join(batcher, 9, 10, 11, 12)
+        await held.begun()
+        held.let_go(1)
+        fifth = await join(batcher, 13, 14, 15, 16)
+        held.let_go(1)
+        await values(third)
+        await held.begun()
+        held.let_go(1)
+        assert await values(fourth + fifth) == [18, 20, 22, 24, 26, 28, 30, 32]
+
+    async def test_a_batch_that_is_done_before_its_turn_is_answered_in_its_turn(self, in_a_row: Make) -> None:
+        done_early, may_end = threading.Event(), threading.Event()
 
         def run(items: Sequence[int]) -> list[int]:
             if len(items) == 2:
-                assert second_ends.wait(60)
+                assert may_end.wait(60)
             else:
-                second_begun.set()
+                done_early.set()
             return double(items)
 
         batcher = in_a_row(run)
+        answered: list[int] = []
         first = await join(batcher, 1, 2)
         second = await join(batcher, 3, 4, 5, 6)
-        await asyncio.to_thread(second_begun.wait, 60)
-        assert recorder.done == []
-        second_ends.set()
+        for caller in first + second:
+            caller.add_done_callback(lambda caller: answered.append(caller.result().value))
+        await asyncio.to_thread(done_early.wait, 60)
+        assert answered == []
+        may_end.set()
         await values(first + second)
-        assert recorder.done == [2, 4]
+        assert answered == [2, 4, 6, 8, 10, 12]
+
+    async def test_what_follows_is_timed_from_the_end_of_the_one_before_and_not_from_when_the_loop_heard(
+        self, in_a_row: Make, device: Device, held: HeldModel
+    ) -> None:
+        batcher = in_a_row(held)
+        first = await join(batcher, 1, 2)
+        await held.begun()
+        second = await join(batcher, 3, 4, 5, 6)
+        await held.begun()
+        ends = []
+        for _ in range(2):  # while the loop is held up
+            before = device._ended_at
+            held.let_go()
+            while device._ended_at == before:
+                pass
+            ends.append(device._ended_at)
+        await values(first)
+        assert (await second[0]).batch_seconds >= ends[1] - ends[0] > 0
 
     async def test_whoever_is_in_either_of_two_batches_can_be_given_up(
         self, in_a_row: Make, held: HeldModel, recorder: Recorder
@@ -641,6 +682,56 @@ class TestTheDevice:
         assert {type(outcome) for outcome in await values(callers)} == {DeadlineExceeded}
         assert recorder.stages == ["expired_running"] * 6
 
+    async def test_callers_behind_a_batch_that_hangs_get_out_at_their_deadline(
+        self, in_a_row: Make, held: HeldModel
+    ) -> None:
+        """That is the target; those of the batch that runs wait for it, as they said nothing else."""
+        batcher = in_a_row(held, 0.001, 0.3)
+        first = await join(batcher, 1, 2)
+        await held.begun()
+        second = await join(batcher, 3, 4, 5, 6)
+        await held.begun()
+        assert {type(outcome) for outcome in await values(second)} == {DeadlineExceeded}
+        held.let_go(2)
+        assert await values(first) == [2, 4]
+
+    async def test_callers_of_what_followed_a_batch_that_ended_get_out_at_the_time_they_gave(
+        self, in_a_row: Make, held: HeldModel
+    ) -> None:
+        batcher = in_a_row(held, 0.001)
+        first = await join(batcher, 1, 2)
+        await held.begun()
+        second = await join(batcher, 3, 4, 5, 6, timeout_seconds=0.3)
+        await held.begun()
+        held.let_go()
+        assert await values(first) == [2, 4]
+        assert {type(outcome) for outcome in await values(second)} == {DeadlineExceeded}
+
+    async def test_a_watchdog_sees_each_of_two_batches_from_its_own_beginning(
+        self, in_a_row: Make, device: Device
+    ) -> None:
+        gates = {2: threading.Event(), 4: threading.Event()}
+        begun: asyncio.Queue[int] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def run(items: Sequence[int]) -> list[int]:
+            loop.call_soon_threadsafe(begun.put_nowait, len(items))
+            assert gates[len(items)].wait(60)
+            return double(items)
+
+        batcher = in_a_row(run)
+        first = await join(batcher, 1, 2)
+        await begun.get()
+        first_began = device.busy_since
+        second = await join(batcher, 3, 4, 5, 6)
+        await begun.get()
+        assert device.busy_since == first_began
+        gates[2].set()
+        await values(first)
+        assert device.busy_since == device._ended_at
+        gates[4].set()
+        await values(second)
+
     async def test_a_warm_up_waits_for_the_batch_that_was_handed_over_ahead(
         self, in_a_row: Make, device: Device, held: HeldModel
     ) -> None:
@@ -649,13 +740,62 @@ class TestTheDevice:
         await held.begun()
         callers += await join(batcher, 3, 4, 5, 6)
         await held.begun()
-        still_busy: list[bool] = []
-        measured = asyncio.create_task(device.measure(lambda: still_busy.append(len(device._busy) > 1)))
+        others: list[int] = []
+        measured = asyncio.create_task(device.measure(lambda: others.append(len(device._busy) - 1)))
         await asyncio.sleep(0)
         held.let_go(2)
         await values(callers)
         await measured
-        assert still_busy == [False]
+        assert others == [0]
+
+    async def test_nothing_is_handed_over_ahead_while_a_warm_up_waits_or_runs(
+        self, in_a_row: Make, device: Device, held: HeldModel
+    ) -> None:
+        batcher = in_a_row(held, 0.001)
+        callers = await join(batcher, 1, 2)
+        await held.begun()
+        measured = asyncio.create_task(device.measure(lambda: held([0])))
+        await asyncio.sleep(0)
+        callers += await join(batcher, 3, 4, 5, 6)
+        held.let_go()
+        await held.begun()
+        assert held.batches == [[1, 2], [0]]
+        callers += await join(batcher, 7, 8, 9, 10)
+        await asyncio.sleep(0)
+        assert len(held.batches) == 2
+        held.let_go(3)
+        await measured
+        assert await values(callers) == [2 * item for item in range(1, 11)]
+
+    async def test_no_thread_that_is_idle_keeps_a_batch_in_memory(self, device: Device) -> None:
+        class Image:
+            pass
+
+        second_begun = threading.Event()
+
+        def run(images: Sequence[Image]) -> list[int]:
+            if len(images) == 2:
+                assert second_begun.wait(60)
+            else:
+                second_begun.set()
+            return [0 for _ in images]
+
+        latency = learnt(lambda _: 0.001)
+        policy = BatchPolicy(600.0, max_batch_size=4)
+        batcher = Batcher(run, policy, device, name="test", latency=latency, pipelined_from=2)
+        images = [Image() for _ in range(6)]
+        seen = [weakref.ref(image) for image in images]
+        callers = [asyncio.create_task(batcher.submit(image)) for image in images[:2]]
+        await asyncio.sleep(0)
+        callers += [asyncio.create_task(batcher.submit(image)) for image in images[2:]]
+        await asyncio.gather(*callers)
+        del images, callers
+        gc.collect()
+        for _ in range(1000):  # the threads may still be on their way to the next job
+            if not any(image() for image in seen):
+                break
+            await asyncio.to_thread(second_begun.wait)
+        assert not any(image() for image in seen)
 
     async def test_batches_do_not_run_in_the_loops_thread(self, make: Make) -> None:
         batcher = make(lambda items: [threading.get_ident()] * len(items))

@@ -22,9 +22,11 @@ def model(
     *,
     max_batch_size: int = 32,
     max_waiting: int = 1024,
-    queues: bool = False,
+    pipelined_from: float = INF,
 ) -> Model:
-    return Model(BatchPolicy(target, max_batch_size, max_waiting), affine(fixed, each), queues=queues)
+    return Model(
+        BatchPolicy(target, max_batch_size, max_waiting), affine(fixed, each), pipelined_from=pipelined_from
+    )
 
 
 class TestAdmission:
@@ -206,9 +208,9 @@ class TestFairness:
 class TestBehindTheRunningBatch:
     """Batches of up to four, 30 ms each: two requests have been running for 20."""
 
-    def backlog(self, callers: int, *, queues: bool = True, others: tuple[Model, ...] = ()) -> World:
+    def backlog(self, callers: int, *, pipelined_from: float = 2, others: tuple[Model, ...] = ()) -> World:
         """So many wait."""
-        asked = model(fixed=0.030, each=0.0, max_batch_size=4, queues=queues)
+        asked = model(fixed=0.030, each=0.0, max_batch_size=4, pipelined_from=pipelined_from)
         world = World(asked, *others)
         world.arrive(asked)
         world.arrive(asked)
@@ -250,12 +252,12 @@ class TestBehindTheRunningBatch:
         assert world.schedule.decides_at() == INF
 
     def test_an_engine_that_does_one_after_the_other_gets_them_so(self) -> None:
-        world = self.backlog(6, queues=False)
+        world = self.backlog(6, pipelined_from=5)
         assert self.sizes(world) == [2]
         assert world.schedule.decides_at() == INF
 
-    def test_nobody_looks_ahead_behind_a_single_request(self) -> None:
-        world = World(single := model(queues=True))
+    def test_one_behind_a_batch_that_is_too_small_waits_for_its_end(self) -> None:
+        world = World(single := model(pipelined_from=2))
         assert world.schedule.decides_at() == -INF
         world.arrive(single)
         world.dispatch()
@@ -274,6 +276,19 @@ class TestBehindTheRunningBatch:
         world = self.backlog(4, others=(other,))
         other.lane.line.offer(Ticket(-60.0, 600.0))
         assert self.sizes(world) == [2]
+
+    def test_while_a_measurement_waits_for_its_turn_nothing_is_handed_over(self) -> None:
+        world = self.backlog(4)
+        world.schedule.measurements = 1
+        assert self.sizes(world) == [2]
+        assert world.schedule.decides_at() == INF
+
+    def test_behind_a_batch_that_is_late_it_is_expected_to_begin_as_late_again(self) -> None:
+        world = self.backlog(4)
+        world.now = 0.040
+        world.dispatch()
+        assert world.schedule.following is not None
+        assert world.schedule.following.started == pytest.approx(0.050)
 
     def test_a_newcomer_waits_for_both(self) -> None:
         world = self.backlog(4)
@@ -305,7 +320,7 @@ class AnythingCanHappen(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.models: tuple[Model, ...] = (
-            model(target=1.0, max_batch_size=4, max_waiting=6, queues=True),
+            model(target=1.0, max_batch_size=4, max_waiting=6, pipelined_from=2),
             model(target=0.2, fixed=0.05, max_batch_size=8, max_waiting=20),
             Model(BatchPolicy(10.0, 3), affine(0.5, 0.1), LatencyModel()),
         )

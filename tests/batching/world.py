@@ -40,10 +40,10 @@ class Model:
         seconds: BatchSeconds,
         latency: LatencyModel | None = None,
         *,
-        queues: bool = False,
+        pipelined_from: float = inf,
     ) -> None:
         self.seconds = seconds
-        self.lane: Lane[Ticket] = Lane(policy, latency or learnt(seconds), queues=queues)
+        self.lane: Lane[Ticket] = Lane(policy, latency or learnt(seconds), pipelined_from=pipelined_from)
         self.refusals: list[Refusal] = []
         self.batches: list[ClosedBatch[Ticket]] = []
         self.served: list[tuple[Ticket, float]] = []

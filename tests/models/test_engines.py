@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from math import inf
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -167,9 +168,9 @@ def test_no_part_is_left_running_when_one_cannot_be_started(loaded: Artifact) ->
     assert np.array_equal(engine.logits(pixels), expected)
 
 
-def test_an_openvino_engine_that_queues_answers_two_threads_at_a_time(loaded: Artifact) -> None:
+def test_an_openvino_engine_answers_two_threads_at_a_time(loaded: Artifact) -> None:
     engine = OpenVinoEngine(openvino_graph.build(loaded), "fp32", 2)
-    assert engine.queues
+    assert engine.pipelined_from == 8
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)
     expected = engine.logits(pixels)
     sizes = [32, 3, 17, 32, 8, 1] * 5
@@ -180,8 +181,8 @@ def test_an_openvino_engine_that_queues_answers_two_threads_at_a_time(loaded: Ar
 
 
 def test_an_engine_without_streams_of_its_own_takes_one_batch_after_the_other(loaded: Artifact) -> None:
-    assert not OpenVinoEngine(openvino_graph.build(loaded), "fp32", 1).queues
-    assert not TorchEngine(loaded, "cpu").queues
+    assert OpenVinoEngine(openvino_graph.build(loaded), "fp32", 1).pipelined_from == inf
+    assert TorchEngine(loaded, "cpu").pipelined_from == inf
 
 
 def test_an_engine_leaves_the_graph_as_it_was(loaded: Artifact) -> None:
