@@ -1,6 +1,6 @@
 """`python -m loadtest overload`: what a server holds, what becomes of more than that, and the forecast.
 
-In this order: answers in calm, the capacity, what a refusal costs, each level of load several times, callers
+In this order: answers in calm, the capacity, what a refusal costs, the levels of load in several rounds, callers
 in a hurry among the others, a flood on another model; then the same levels on another server beside it.
 """
 
@@ -119,7 +119,7 @@ class Overload:
         return Target(*address(self.url), self.options.model, load_images(self.options.images))
 
     def measure(self) -> Iterator[dict[str, Any]]:
-        """The document, after each level and each part that follows; raises NoServer, NothingHeld."""
+        """The document, after each round of levels and each part that follows; raises NoServer, NothingHeld."""
         idle = sideshows.idle(self._bench(0.0))
         probes = self._probes(describe(self.url, self.options.model))
         goodput = self.options.capacity or capacity.best(probes)
@@ -134,8 +134,8 @@ class Overload:
             "tight": [],
             "flood": {},
         }
-        for row in self._levels(bench, idle["outside_ms_p50"] / 1000):
-            document["levels"].append(row)
+        for rows in self._levels(bench, idle["outside_ms_p50"] / 1000):
+            document["levels"] = rows
             yield document
         if self.options.tight:
             document["tight"] = self._tight(bench, document["levels"])
@@ -159,7 +159,8 @@ class Overload:
 
     def beside(self, goodput: float) -> list[Figures]:
         """Only the levels, at the rates of a capacity found before."""
-        return list(self._levels(self._bench(goodput), None))
+        *_, rows = self._levels(self._bench(goodput), None)
+        return rows
 
     def _bench(self, goodput: float) -> Bench:
         options = self.options
@@ -180,25 +181,25 @@ class Overload:
 
         return capacity.search(probe, 0.5 * plan.capacity(plan.question(model)))
 
-    def _levels(self, bench: Bench, outside_seconds: float | None) -> Iterator[Figures]:
-        for level in self.options.levels:
-            yield self._level(bench, level, outside_seconds)
-
-    def _level(self, bench: Bench, level: float, outside_seconds: float | None) -> Figures:
-        measured, expected = [], []
+    def _levels(self, bench: Bench, outside_seconds: float | None) -> Iterator[list[Figures]]:
+        """In rounds, so that a machine which slows down does so for all levels; after each, what there is."""
+        runs: dict[float, list[tuple[Figures, Figures]]] = {level: [] for level in self.options.levels}
         for seed in range(self.options.repeats):
-            rate = level * bench.capacity
-            say(
-                f"level {level:g}, {seed + 1} of {self.options.repeats}: {rate:.4g}/s for {bench.seconds:g} s"
-            )
-            if outside_seconds is None:
-                repeat = bench.measure(level, seed)
-            else:
-                repeat, model = self._described(bench, level, seed)
-                expected.append(levels.forecast(bench, model, repeat, outside_seconds))
-            measured.append(levels.figures(bench, level, repeat))
-        figures = {**levels.middle(measured), "repeats": measured}
-        return {**figures, "forecast": levels.middle(expected)} if expected else figures
+            for level, those in runs.items():
+                those.append(self._level(bench, level, seed, outside_seconds))
+            yield [_row(those) for those in runs.values()]
+
+    def _level(
+        self, bench: Bench, level: float, seed: int, outside_seconds: float | None
+    ) -> tuple[Figures, Figures]:
+        """What was measured, and the forecast of it, if there is to be one."""
+        rate = level * bench.capacity
+        say(f"level {level:g}, {seed + 1} of {self.options.repeats}: {rate:.4g}/s for {bench.seconds:g} s")
+        if outside_seconds is None:
+            return levels.figures(bench, level, bench.measure(level, seed)), {}
+        repeat, model = self._described(bench, level, seed)
+        expected = levels.forecast(bench, model, repeat, outside_seconds)
+        return levels.figures(bench, level, repeat), expected
 
     def _described(self, bench: Bench, level: float, seed: int) -> tuple[Measurement, Described]:
         """The model as it is described near the end of the level: in the calm after it, it learns anew."""
@@ -233,3 +234,10 @@ class Overload:
         tight = len(set(TIGHT_LEVELS) & set(options.levels)) if options.tight else 0
         runs = len(options.levels) * (2 if options.beside else 1) + tight + (2 if options.flood else 0)
         return float(runs * options.repeats * each / 60)
+
+
+def _row(runs: Sequence[tuple[Figures, Figures]]) -> Figures:
+    """One level: the middle of its runs."""
+    measured, expected = zip(*runs, strict=True)
+    figures = {**levels.middle(measured), "repeats": list(measured)}
+    return {**figures, "forecast": levels.middle(expected)} if expected[0] else figures
