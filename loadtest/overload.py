@@ -1,7 +1,7 @@
 """`python -m loadtest overload`: what a server holds, what becomes of more than that, and the forecast.
 
-In this order: answers in calm, the capacity, what a refusal costs, the levels of load in several rounds, callers
-in a hurry among the others, a flood on another model; then the same levels on another server beside it.
+In this order: answers in calm, the capacity, what a refusal costs, rounds of all levels of load, callers in a
+hurry among the others, a flood on another model; then the same levels on another server beside it.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Overload:
         return Target(*address(self.url), self.options.model, load_images(self.options.images))
 
     def measure(self) -> Iterator[dict[str, Any]]:
-        """The document, after each round of levels and each part that follows; raises NoServer, NothingHeld."""
+        """The document, after each round and each part that follows; raises NoServer, NothingHeld."""
         idle = sideshows.idle(self._bench(0.0))
         probes = self._probes(describe(self.url, self.options.model))
         goodput = self.options.capacity or capacity.best(probes)
