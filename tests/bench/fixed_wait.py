@@ -38,6 +38,7 @@ class FixedWaitBatcher:
         *,
         name: str,
         observer: Observer,
+        pipelined_from: float,  # noqa: ARG002  # it waits for the end of each
     ) -> None:
         self.policy = policy
         self.latency = LatencyModel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ async def sizes_of(callers: int) -> list[int]:
 
     device = Device()
     batcher = FixedWaitBatcher(
-        run_batch, BatchPolicy(latency_target_seconds=1.0), device, name="m", observer=Observer()
+        run_batch, BatchPolicy(1.0), device, name="m", observer=Observer(), pipelined_from=inf
     )
     try:
         answers = await asyncio.gather(*(batcher.submit(item) for item in range(callers)))

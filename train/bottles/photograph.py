@@ -11,13 +11,15 @@ from train.bottles.parameters import Photo
 from train.bottles.textures import Picture
 
 _MID_GREY = 0.18
+_BRIGHTEST = 1e6  # its square is a float32 still
 _WHITE = 4.0  # where highlights are cut, against mid grey's 0.18
 
 
 def develop(light: Picture, photo: Photo, seed: tuple[int, ...]) -> bytes:
     """Linear RGB (h, w, 3) -> a JPEG: metered, balanced, with the sensor's noise, through sRGB's curve."""
     rng = np.random.default_rng([*seed, 1])
-    light = np.nan_to_num(light)  # where a path met an edge without a normal; one would blind the meter
+    # Where a path met an edge without a normal; one would blind the meter, or be a pixel of any colour.
+    light = np.clip(np.nan_to_num(light), 0, _BRIGHTEST)
     metered = light * _MID_GREY / max(_key(light), 1e-4) * 2**photo.exposure_stops
     balanced = metered * np.array(photo.white_balance, np.float32)
     rolled = _shoulder(balanced)

@@ -126,3 +126,12 @@ def test_a_pixel_without_a_value_does_not_blind_the_meter() -> None:
     light[3, 4] = np.nan
     with Image.open(io.BytesIO(develop(light, photo, (0,)))) as image:
         assert np.asarray(image)[8:].mean() > 20
+
+
+def test_a_pixel_that_is_no_light_at_all_is_black_or_white_and_harms_no_other() -> None:
+    light = np.full((16, 16, 3), 0.2, np.float32)
+    photo = scene("train", 0, 0).photo
+    broken, mended = light.copy(), light.copy()
+    broken[3, 3], broken[5, 5], broken[7, 7] = np.nan, -3.0, np.inf
+    mended[3, 3], mended[5, 5], mended[7, 7] = 0.0, 0.0, 1e6
+    assert develop(broken, photo, (0,)) == develop(mended, photo, (0,))
