@@ -83,6 +83,7 @@ class Batcher(Generic[Item, Answer]):
     The target in the policy decides who is admitted, when a batch closes and who expires in the line. Once
     a batch runs, its answers are delivered even if late, unless the caller said when to give up: then that
     caller gets `DeadlineExceeded` at that moment, even if the batch hangs, and the late answer goes nowhere.
+    So do those of a batch that was handed over and has not begun, at their deadline.
 
     All methods belong to one event loop and are called from it.
     """
@@ -181,7 +182,7 @@ class Batcher(Generic[Item, Answer]):
             del outcome  # or it would refer to itself through its traceback
 
     async def warm_up(self, item: Item, steps: Sequence[int] = (), *, repeats: int = 3) -> None:
-        """Run batches of this item in the engine thread, and seed the latency model with the time they take.
+        """Run batches of this item in a thread of the engine; their times seed the latency model.
 
         Each size is run once, since the first of it may compile or allocate; 1, 2, 4, ... and the largest are
         then timed. ``steps``: the sizes, ascending, to the next of which ``run_batch`` fills up every batch.
@@ -259,7 +260,7 @@ class Batcher(Generic[Item, Answer]):
         self._tell(self._observer.batch_done, running.size, running.predicted_seconds, seconds)
 
     def _answers(self, items: list[Item]) -> list[Answer | Exception]:
-        """In the engine thread."""
+        """In a thread of the engine."""
         try:
             return self._checked(items)
         except MemoryError:

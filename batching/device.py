@@ -25,7 +25,7 @@ class LaneOwner(Protocol):
         """Tell those who were given up; return the tickets that somebody still waits for."""
 
     def work(self, tickets: list[Any]) -> Work:
-        """What runs them, in the engine thread."""
+        """What runs them, in a thread of the engine."""
 
     def launched(self, tickets: list[Any], reason: CloseReason, started: float) -> None:
         """They run, or will from then on."""
@@ -110,8 +110,9 @@ class Device:
             work()
             return time.perf_counter() - started
 
-        def done(outcome: Any, _free_at: float, _ended_at: float) -> None:
-            self.schedule.measurements -= 1
+        def done(outcome: Any, _free_at: float, ended_at: float) -> None:
+            self.schedule.measured(ended_at)
+            self._dispatch(loop)
             if not measured.cancelled():
                 measured.set_result(outcome)
 
@@ -150,7 +151,8 @@ class Device:
     ) -> None:
         owner = self._owners[lane]
         if tickets := owner.release(closed, now):
-            ahead = self.schedule.running is not None
+            # A smaller one would not wait for the end of the one before: it runs whole, and not in parts.
+            ahead = self.schedule.running is not None and len(tickets) >= lane.pipelined_from
             batch = self.schedule.start(lane, len(tickets), now)
             self._put(loop, owner.work(tickets), partial(self._finish, loop, owner, tickets), ahead=ahead)
             owner.launched(tickets, closed.reason, batch.started)

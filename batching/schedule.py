@@ -36,9 +36,9 @@ class DeviceSchedule(Generic[AnyTicket]):
     Lanes go in rounds. In a round each waiting lane runs one batch, the earliest deadline first; the last
     of a round is not the first of the next. Deadlines alone would let a flood on one model, above all one
     with a tighter target, starve the others; so, with two lanes, nobody waits for more than one batch of
-    the other's. And a batch keeps the device for at most an even share of the target of any other model that
-    was asked for lately, but for what half its throughput takes: behind one of 98 ms no target of 100 ms
-    could be met. (Nexus, SOSP 2019, sizes batches so that a round of all models fits their targets.)
+    the other's, but see below. And a batch keeps the device for at most an even share of the target of any
+    other model that was asked for lately, but for what half its throughput takes: behind one of 98 ms no
+    target of 100 ms could be met. (Nexus, SOSP 2019, sizes batches so that a round of all models fits their targets.)
 
     Shortly before a batch is expected to end, the next one may be closed to begin right behind it: the device
     need not wait until its end is known. Only where as many wait as a full batch takes, which gains nothing
@@ -99,8 +99,8 @@ class DeviceSchedule(Generic[AnyTicket]):
         return lane, lane.close_batch(now, self._most_seconds(lane, now))
 
     def decides_at(self) -> float:
-        """From when on `close_next` may have a batch: -inf where the device is free, inf where that is to be
-        seen once it is.
+        """From when on `close_next` may have a batch: -inf where the device is free, inf where nothing may be
+        handed over until the running one ends.
         """
         running = self.running
         if running is None:
@@ -149,6 +149,12 @@ class DeviceSchedule(Generic[AnyTicket]):
         if others_wait or not lane.has_full_batch or self._most_seconds(lane, now) < inf:
             return None
         return lane, lane.close_batch(now, begins_at=now + self._rest_seconds(now))
+
+    def measured(self, ended_at: float) -> None:
+        """One of the measurements has ended, and what was given to the device behind it begins."""
+        self.measurements -= 1
+        if self.running is not None and self.running.started < ended_at:
+            self.running = replace(self.running, started=ended_at)
 
     def _before(
         self, lane: Lane[AnyTicket], deadline: float, waiting: list[Lane[AnyTicket]]

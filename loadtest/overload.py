@@ -135,7 +135,7 @@ class Overload:
             "flood": {},
         }
         for rows in self._levels(bench, idle["outside_ms_p50"] / 1000):
-            document["levels"] = rows
+            document |= {"levels": rows, "repeats": len(rows[0]["repeats"])}
             yield document
         if self.options.tight:
             document["tight"] = self._tight(bench, document["levels"])

@@ -767,6 +767,23 @@ class TestTheDevice:
         await measured
         assert await values(callers) == [2 * item for item in range(1, 11)]
 
+    async def test_one_that_callers_have_left_too_few_in_waits_for_the_end_of_the_one_before(
+        self, device: Device, held: HeldModel
+    ) -> None:
+        policy, latency = BatchPolicy(600.0, max_batch_size=4), learnt(lambda _: 0.001)
+        batcher = Batcher(held, policy, device, name="test", latency=latency, pipelined_from=3)
+        first = await join(batcher, 1, 2, 3, 4)
+        await held.begun()
+        second = await join(batcher, 5, 6, 7, 8)
+        for caller in second[:2]:
+            caller.cancel()  # in the turn in which their batch is handed over
+        await asyncio.sleep(0)
+        assert device.schedule.following is not None
+        assert device.schedule.following.size == 2
+        assert device._last_thread == 0
+        held.let_go(2)
+        assert await values(first + second[2:]) == [2, 4, 6, 8, 14, 16]
+
     async def test_no_thread_that_is_idle_keeps_a_batch_in_memory(self, device: Device) -> None:
         class Image:
             pass

@@ -283,6 +283,15 @@ class TestBehindTheRunningBatch:
         assert self.sizes(world) == [2]
         assert world.schedule.decides_at() == INF
 
+    def test_a_batch_behind_a_measurement_begins_as_that_ends(self) -> None:
+        world = self.backlog(4)
+        world.schedule.measurements = 1
+        world.schedule.measured(0.015)
+        assert world.schedule.measurements == 0
+        assert world.schedule.running is not None
+        assert world.schedule.running.started == 0.015
+        assert world.schedule.decides_at() == pytest.approx(0.034)
+
     def test_behind_a_batch_that_is_late_it_is_expected_to_begin_as_late_again(self) -> None:
         world = self.backlog(4)
         world.now = 0.040

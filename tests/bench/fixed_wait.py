@@ -1,7 +1,8 @@
 """`python -m tests.bench.fixed_wait`: the service as it is, but batches close after a fixed wait.
 
-Same HTTP, decoding, engine and flags; only the policy is that of most batchers: a batch closes when it is
-full or its first request has waited 10 ms, the line has no end, and nobody is refused.
+Same HTTP, decoding, engine and flags; only the queue is that of most batchers: a batch closes when it is
+full or its first request has waited 10 ms, the line has no end, nobody is refused, and the next batch is
+handed over when the one before has ended.
 """
 
 from __future__ import annotations
