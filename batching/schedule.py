@@ -38,7 +38,8 @@ class DeviceSchedule(Generic[AnyTicket]):
     with a tighter target, starve the others; so, with two lanes, nobody waits for more than one batch of
     the other's, but see below. And a batch keeps the device for at most an even share of the target of any
     other model that was asked for lately, but for what half its throughput takes: behind one of 98 ms no
-    target of 100 ms could be met. (Nexus, SOSP 2019, sizes batches so that a round of all models fits their targets.)
+    target of 100 ms could be met. (Nexus, SOSP 2019, sizes batches so that a round of all models fits their
+    targets.)
 
     Shortly before a batch is expected to end, the next one may be closed to begin right behind it: the device
     need not wait until its end is known. Only where as many wait as a full batch takes, which gains nothing
