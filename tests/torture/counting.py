@@ -43,7 +43,8 @@ def _run() -> int:
 
     GuardedProtocol.on_headers_complete = counted  # type: ignore[method-assign]
     code = main(arguments)
-    print(f"\n{_SAID}{heads}", flush=True)
+    sys.stdout.write(f"\n{_SAID}{heads}\n")  # in one piece: the log is still being written, by a thread
+    sys.stdout.flush()
     return code
 
 
