@@ -151,10 +151,9 @@ class Device:
     ) -> None:
         owner = self._owners[lane]
         if tickets := owner.release(closed, now):
-            # A smaller one would not wait for the end of the one before: it runs whole, and not in parts.
-            ahead = self.schedule.running is not None and len(tickets) >= lane.pipelined_from
             batch = self.schedule.start(lane, len(tickets), now)
-            self._put(loop, owner.work(tickets), partial(self._finish, loop, owner, tickets), ahead=ahead)
+            done = partial(self._finish, loop, owner, tickets)
+            self._put(loop, owner.work(tickets), done, ahead=batch.ahead)
             owner.launched(tickets, closed.reason, batch.started)
 
     def _finish(

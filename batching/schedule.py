@@ -23,6 +23,7 @@ class Running(Generic[AnyTicket]):
     size: int
     started: float
     predicted_seconds: float
+    ahead: bool = False  # the engine may have it while another runs
 
     @property
     def ends_at(self) -> float:
@@ -112,7 +113,9 @@ class DeviceSchedule(Generic[AnyTicket]):
 
     def start(self, lane: Lane[AnyTicket], size: int, now: float) -> Running[AnyTicket]:
         """The device has a batch of this lane: it began, or follows the one that is running."""
-        batch = Running(lane, size, now + self._rest_seconds(now), lane.latency.typical(size))
+        # A smaller one would not wait for the end of the one before: it runs whole, and not in parts.
+        ahead = self.running is not None and size >= lane.pipelined_from
+        batch = Running(lane, size, now + self._rest_seconds(now), lane.latency.typical(size), ahead)
         if self.running is None:
             self.running = batch
         else:

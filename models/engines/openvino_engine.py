@@ -19,7 +19,7 @@ from models.engines.priority import yield_to_the_loop
 from models.engines.protocol import Engine, Logits
 from models.images import Pixels
 
-Request = TypeVar("Request")
+Pooled = TypeVar("Pooled")
 
 # Of what is not quantised, which in an int8 export is next to nothing: every layer with weights runs in int8.
 _HINT = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
@@ -114,7 +114,7 @@ class OpenVinoEngine(Engine):
         return logits[: len(pixels)]
 
 
-def _acquired(idle: list[Request], make: Callable[[], Request]) -> Request:
+def _acquired(idle: list[Pooled], make: Callable[[], Pooled]) -> Pooled:
     """One that no other thread has, else a new one. A look at first would leave time for another thread's."""
     try:
         return idle.pop()

@@ -117,6 +117,18 @@ async def values(callers: list[Caller]) -> list[Any]:
     return [outcome.value if isinstance(outcome, Answered) else outcome for outcome in outcomes]
 
 
+async def two_in_a_row(
+    batcher: Batcher[int, int], held: HeldModel, **options: Any
+) -> tuple[list[Caller], list[Caller]]:
+    """Callers whose batch runs, 1 and 2, and those whose batch was handed over behind it, 3 to 6, who alone
+    have the options."""
+    first = await join(batcher, 1, 2)
+    await held.begun()
+    second = await join(batcher, 3, 4, 5, 6, **options)
+    await held.begun()
+    return first, second
+
+
 class TestBatches:
     async def test_a_lone_request_on_an_idle_device_runs_at_once(
         self, make: Make, recorder: Recorder
@@ -587,10 +599,7 @@ class TestTheDevice:
         self, in_a_row: Make, held: HeldModel, recorder: Recorder
     ) -> None:
         batcher = in_a_row(held)
-        first = await join(batcher, 1, 2)
-        await held.begun()
-        second = await join(batcher, 3, 4, 5, 6)
-        await held.begun()
+        first, second = await two_in_a_row(batcher, held)
         assert held.batches == [[1, 2], [3, 4, 5, 6]]
         assert recorder.done == []
         held.let_go(2)
@@ -612,10 +621,7 @@ class TestTheDevice:
 
     async def test_and_another_behind_that_one(self, in_a_row: Make, held: HeldModel) -> None:
         batcher = in_a_row(held)
-        first = await join(batcher, 1, 2)
-        await held.begun()
-        second = await join(batcher, 3, 4, 5, 6)
-        await held.begun()
+        first, second = await two_in_a_row(batcher, held)
         held.let_go(2)
         await values(first + second)
         third = await join(batcher, 7, 8)
@@ -656,10 +662,7 @@ class TestTheDevice:
         self, in_a_row: Make, device: Device, held: HeldModel
     ) -> None:
         batcher = in_a_row(held)
-        first = await join(batcher, 1, 2)
-        await held.begun()
-        second = await join(batcher, 3, 4, 5, 6)
-        await held.begun()
+        first, second = await two_in_a_row(batcher, held)
         ends = []
         for _ in range(2):  # while the loop is held up
             before = device._ended_at
@@ -674,12 +677,9 @@ class TestTheDevice:
         self, in_a_row: Make, held: HeldModel, recorder: Recorder
     ) -> None:
         batcher = in_a_row(held)
-        callers = await join(batcher, 1, 2)
-        await held.begun()
-        callers += await join(batcher, 3, 4, 5, 6)
-        await held.begun()
+        first, second = await two_in_a_row(batcher, held)
         batcher.give_up()
-        assert {type(outcome) for outcome in await values(callers)} == {DeadlineExceeded}
+        assert {type(outcome) for outcome in await values(first + second)} == {DeadlineExceeded}
         assert recorder.stages == ["expired_running"] * 6
 
     async def test_callers_behind_a_batch_that_hangs_get_out_at_their_deadline(
@@ -687,10 +687,7 @@ class TestTheDevice:
     ) -> None:
         """That is the target; those of the batch that runs wait for it, as they said nothing else."""
         batcher = in_a_row(held, 0.001, 0.3)
-        first = await join(batcher, 1, 2)
-        await held.begun()
-        second = await join(batcher, 3, 4, 5, 6)
-        await held.begun()
+        first, second = await two_in_a_row(batcher, held)
         assert {type(outcome) for outcome in await values(second)} == {DeadlineExceeded}
         held.let_go(2)
         assert await values(first) == [2, 4]
@@ -699,10 +696,7 @@ class TestTheDevice:
         self, in_a_row: Make, held: HeldModel
     ) -> None:
         batcher = in_a_row(held, 0.001)
-        first = await join(batcher, 1, 2)
-        await held.begun()
-        second = await join(batcher, 3, 4, 5, 6, timeout_seconds=0.3)
-        await held.begun()
+        first, second = await two_in_a_row(batcher, held, timeout_seconds=0.3)
         held.let_go()
         assert await values(first) == [2, 4]
         assert {type(outcome) for outcome in await values(second)} == {DeadlineExceeded}
@@ -736,15 +730,12 @@ class TestTheDevice:
         self, in_a_row: Make, device: Device, held: HeldModel
     ) -> None:
         batcher = in_a_row(held)
-        callers = await join(batcher, 1, 2)
-        await held.begun()
-        callers += await join(batcher, 3, 4, 5, 6)
-        await held.begun()
+        first, second = await two_in_a_row(batcher, held)
         others: list[int] = []
         measured = asyncio.create_task(device.measure(lambda: others.append(len(device._busy) - 1)))
         await asyncio.sleep(0)
         held.let_go(2)
-        await values(callers)
+        await values(first + second)
         await measured
         assert others == [0]
 
@@ -779,7 +770,7 @@ class TestTheDevice:
             caller.cancel()  # in the turn in which their batch is handed over
         await asyncio.sleep(0)
         assert device.schedule.following is not None
-        assert device.schedule.following.size == 2
+        assert (device.schedule.following.size, device.schedule.following.ahead) == (2, False)
         assert device._last_thread == 0
         held.let_go(2)
         assert await values(first + second[2:]) == [2, 4, 6, 8, 14, 16]
