@@ -34,13 +34,18 @@ class ResNet18(_Frozen):
 
 
 class Sequential(_Frozen):
-    """Stages of 3x3 convolutions, a 2x2 max-pool after each; the mean over what is left; a dense head."""
+    """Stages of 3x3 convolutions, a 2x2 max-pool after each; the mean over what is left; a dense head.
+
+    With the stem `5x5` the first convolution is a 5x5 one with stride 2, and no pool follows its stage: a
+    quarter of the work at full size.
+    """
 
     architecture: Literal["sequential"] = "sequential"
     stages: tuple[Stage, ...] = Field(
         min_length=1, max_length=8, description="of each stage, how many channels its convolutions give"
     )
     dense: Width = Field(description="units of the hidden dense layer")
+    stem: Literal["3x3", "5x5"] = "3x3"
 
 
 Network = ResNet18 | Sequential

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -26,7 +28,7 @@ def augment(
     flips = flipped(indices, epoch, recipe.seed) if recipe.flip else np.zeros(len(indices), bool)
     batch = np.where(flips[:, None, None, None], pixels[:, :, ::-1], pixels)
     if recipe.warp:
-        batch = warped(batch, recipe.warp, generator)
+        batch = warped(batch, affine_maps(len(batch), recipe.warp, generator))
     batch = random_crop(batch, crop_px, recipe.pad_px, generator)
     if recipe.cutout_px:
         cutout(batch, recipe.cutout_px, generator)
@@ -61,11 +63,10 @@ def cutout(batch: Pixels, side_px: int, generator: np.random.Generator) -> None:
         image[max(top, 0) : top + side_px, max(left, 0) : left + side_px] = 128
 
 
-def warped(batch: Pixels, warp: Warp, generator: np.random.Generator) -> Pixels:
-    """Each image under an affine map of its own around its middle; beyond the edges it is mirrored."""
-    maps = torch.from_numpy(affine_maps(len(batch), warp, generator))
+def warped(batch: Pixels, maps: NDArray[np.float32]) -> Pixels:
+    """Each image under its affine map (n, 2, 3); beyond the edges it is mirrored."""
     pictures = torch.from_numpy(np.ascontiguousarray(batch)).permute(0, 3, 1, 2).float()
-    places = nn.functional.affine_grid(maps, list(pictures.shape), align_corners=False)
+    places = nn.functional.affine_grid(torch.from_numpy(maps), list(pictures.shape), align_corners=False)
     moved = nn.functional.grid_sample(pictures, places, padding_mode="reflection", align_corners=False)
     pixels: Pixels = moved.add_(0.5).clamp_(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
     return pixels
@@ -74,8 +75,9 @@ def warped(batch: Pixels, warp: Warp, generator: np.random.Generator) -> Pixels:
 def affine_maps(count: int, warp: Warp, generator: np.random.Generator) -> NDArray[np.float32]:
     """(count, 2, 3): from a place in the new image to its source, with the image spanning -1 to 1."""
     drawn = generator.uniform(-1, 1, (6, count))
+    scale = np.exp(generator.uniform(math.log(warp.scale[0]), math.log(warp.scale[1]), count))
     angle, shear = np.radians(warp.rotation_degrees) * drawn[0], np.radians(warp.shear_degrees) * drawn[1]
-    wide, high = 1 + warp.zoom_fraction * drawn[2:4]
+    wide, high = scale * (1 + warp.zoom_fraction * drawn[2:4])
     across, down = 2 * warp.shift_fraction * drawn[4:]
     cosine, sine, lean = np.cos(angle), np.sin(angle), np.tan(shear)
     rows = [

@@ -14,7 +14,10 @@ from train import schedule
 from train.augment import augment
 from train.data import Images
 from train.recipe import Phase, Recipe
+from train.regions import Regions
 from train.splits import Indices
+
+_REGIONS = 1  # a stream of random numbers beside that of `augment`
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,15 @@ def of_epoch(
     first_step: int,
     rank: int,
     world_size: int,
+    regions: Regions | None = None,
 ) -> Iterator[Batch]:
     """This process's share of every batch of `epoch` from `first_step` on; a function of its arguments.
 
     Nothing is carried from batch to batch, so a resumed run sees what the uninterrupted one saw.
     """
     per_epoch = steps_per_epoch(recipe, len(chosen))
+    if regions:
+        recipe = recipe.but(warp=None)
     order = np.random.default_rng([recipe.seed, epoch]).permutation(chosen)
 
     def make(step: int) -> Batch:
@@ -58,8 +64,11 @@ def of_epoch(
         progress = step / (recipe.epochs * per_epoch)
         phase = schedule.phase_at(recipe, progress)
         seed = (recipe.seed * 1_000_003 + step) * 1_009 + rank
-        pixels = augment(images.pixels[mine], mine, phase.crop_px, recipe, epoch, seed)
-        return Batch(step, progress, phase, pixels, torch.from_numpy(images.labels[mine]))
+        pixels, labels = images.pixels[mine], images.labels[mine]
+        if regions:
+            pixels, labels = regions.vary(pixels, labels, mine, np.random.default_rng([seed, _REGIONS]))
+        augmented = augment(pixels, mine, phase.crop_px, recipe, epoch, seed)
+        return Batch(step, progress, phase, augmented, torch.from_numpy(labels))
 
     return _ahead(make, range(first_step, (epoch + 1) * per_epoch))
 

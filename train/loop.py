@@ -20,6 +20,7 @@ from train.errors import Diverged
 from train.interrupt import Interrupt, Interrupted
 from train.progress import Progress
 from train.recipe import Recipe
+from train.regions import Regions
 from train.splits import Indices, Splits
 from train.state import State
 
@@ -42,6 +43,7 @@ class Setting:
     world: World
     dtype: torch.dtype
     save_every_s: float
+    regions: Regions | None = None
 
 
 def run(setting: Setting, state: State, progress: Progress, interrupt: Interrupt) -> None:
@@ -69,7 +71,14 @@ def _train_epoch(
     recipe, world = setting.recipe, setting.world
     phase, model = None, state.network
     for batch in batches.of_epoch(
-        recipe, setting.images, setting.splits.train, epoch, state.step, world.rank, world.size
+        recipe,
+        setting.images,
+        setting.splits.train,
+        epoch,
+        state.step,
+        world.rank,
+        world.size,
+        setting.regions,
     ):
         if batch.phase != phase:
             phase = batch.phase

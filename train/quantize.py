@@ -29,11 +29,11 @@ def sample(train: Indices) -> Indices:
     return np.sort(np.random.default_rng(SEED).permutation(train)[:IMAGES])
 
 
-def to_int8(graph: ov.Model, pixels: Pixels) -> ov.Model:
+def to_int8(graph: ov.Model, pixels: Pixels, first_in_floats: bool) -> ov.Model:
     """Quantise convolutions, additions and the last layer; `pixels` is uint8 (n, size, size, 3).
 
-    All but the first convolution, which costs little: where it whitens its input it amplifies the error of
-    eight bits, and took 0.7 points of accuracy with it (`train/LOG.md`, entry 12).
+    `first_in_floats` spares the first convolution. Where it whitens its input it amplifies the error of eight
+    bits, and took 0.7 points of accuracy with it (`train/LOG.md`, entry 12).
 
     Weights get a scale per output channel, activations one from the range that `pixels` drive them to. Then
     each bias takes up the mean error of its layer (Nagel et al. 2019, arXiv 1906.04721, section 4.2).
@@ -43,12 +43,12 @@ def to_int8(graph: ov.Model, pixels: Pixels) -> ov.Model:
 
     one_by_one = nncf.Dataset(pixels[:, np.newaxis])
     convolutions = (node for node in graph.get_ordered_ops() if node.get_type_name() == "Convolution")
-    in_floats = nncf.IgnoredScope(names=[next(convolutions).get_friendly_name()])
+    spared = [next(convolutions).get_friendly_name()] if first_in_floats else []
     with redirect_stdout(sys.stderr):  # for its progress bars: they are no part of a command's answer
         return nncf.quantize(
             graph,
             one_by_one,
             subset_size=len(pixels),
             fast_bias_correction=True,
-            ignored_scope=in_floats,
+            ignored_scope=nncf.IgnoredScope(names=spared),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from models.images import Preprocessing
 from models.manifest import Normalisation
-from train import batches, checkpoint, data, dtype, initial, loop, network, splits
+from train import batches, checkpoint, data, dtype, initial, loop, network, regions, splits
 from train.data import Images, Policy, Rejected
 from train.distributed import World
 from train.errors import DataError, RunError
@@ -25,6 +26,7 @@ from train.interrupt import Interrupt
 from train.progress import Progress
 from train.publish import REPORT, Publication, publish
 from train.recipe import Recipe
+from train.regions import Regions
 from train.sources import open_source
 from train.splits import Splits
 from train.state import State
@@ -80,6 +82,7 @@ def train(
         world,
         dtype.choose(options.dtype, world),
         options.save_every_s,
+        _regions(recipe, images, options.data),
     )
     with ExitStack() as held:
         world.from_first(lambda: held.enter_context(checkpoint.sole_owner(options.directory)))
@@ -93,6 +96,18 @@ def train(
             print(f"{directory}\n{options.directory / REPORT}")
             return directory
     return None
+
+
+def _regions(recipe: Recipe, images: Images, folder: Path) -> Regions | None:
+    """Where the recipe has a use for them and the folder tells them; raises DataError."""
+    boxes = regions.read(folder, images.paths) if recipe.regions else None
+    if boxes is None or recipe.regions is None:
+        return None
+    if recipe.regions.lost_class not in images.classes:
+        raise DataError(
+            f"images without their region are {recipe.regions.lost_class!r}: no class of this folder"
+        )
+    return Regions(boxes, recipe.regions, images.classes.index(recipe.regions.lost_class))
 
 
 @contextmanager
@@ -167,6 +182,7 @@ def _identity(setting: loop.Setting, start: Initial | None) -> dict[str, Any]:
         "start": start.description if start else "random weights",
         "classes": list(setting.images.classes),
         "splits": setting.splits.record(setting.images.digests, setting.recipe.seed),
+        "regions": hashlib.sha256(setting.regions.boxes.tobytes()).hexdigest() if setting.regions else "none",
         "dtype": str(setting.dtype),
         "processes": setting.world.size,
     }

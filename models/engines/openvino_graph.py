@@ -83,11 +83,13 @@ def _resnet18(x: Node, weights: Weights, stem: str) -> Node:
 
 def _stages(x: Node, weights: Weights, network: Sequential) -> Node:
     number = 0
-    for widths in network.stages:
+    for stage, widths in enumerate(network.stages, start=1):
         for _ in widths:
             number += 1
-            x = ops.relu(_convolution(x, weights, f"conv{number}", f"bn{number}", stride=1))
-        x = ops.max_pool(x, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2]).output(0)
+            stride = 2 if number == 1 and network.stem == "5x5" else 1
+            x = ops.relu(_convolution(x, weights, f"conv{number}", f"bn{number}", stride))
+        if stage > 1 or network.stem == "3x3":
+            x = ops.max_pool(x, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2]).output(0)
     return ops.relu(_dense(ops.reduce_mean(x, np.array([2, 3]), keep_dims=False), weights, "dense"))
 
 

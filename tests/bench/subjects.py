@@ -66,7 +66,7 @@ def random_model(models_dir: Path, size: int, name: str = "cifar10") -> Path:
         _add(model, "bf16", {})
     if "int8" in capabilities():
         pixels = np.random.default_rng(0).integers(0, 256, (8, size, size, 3), dtype=np.uint8)
-        graph = quantize.to_int8(openvino_graph.build(model), pixels)
+        graph = quantize.to_int8(openvino_graph.build(model), pixels, first_in_floats=True)
         _add(model, "int8", export.serialised(graph, "openvino-int8"))
     return models_dir
 

@@ -22,17 +22,18 @@ from train.publish import to_numpy
 from train.recipe import BOTTLE
 
 SMALL = Sequential(stages=((8,), (8, 16)), dense=8)
+STRIDING = Sequential(stages=((8, 8), (8, 16)), dense=8, stem="5x5")
 
 
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+@pytest.fixture(scope="module", params=[SMALL, STRIDING], ids=["3x3", "5x5"])
+def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """With statistics of its own, so that a BatchNorm left out would show."""
     torch.manual_seed(0)
-    network = networks.build(SMALL, 3).train()
+    network = networks.build(request.param, 3).train()
     network(torch.randn(32, 3, 16, 16))
     described = spec("small").model_copy(
         update={
-            "network": SMALL,
+            "network": request.param,
             "classes": ("closed", "open", "unknown"),
             "preprocessing": Preprocessing(size=16, resize="stretch"),
         }
@@ -62,8 +63,19 @@ def test_weights_that_do_not_fit_are_refused_by_both_engines(loaded: Artifact, n
 
 
 def test_the_description_survives_the_disk(loaded: Artifact, models_dir: Path) -> None:
-    assert loaded.manifest.network == SMALL
+    assert artifact.load_manifest(loaded.directory).network == loaded.manifest.network
     assert artifact.load_manifest(models_dir / "cifar10" / "1").network == ResNet18(stem="stock")
+
+
+def test_a_5x5_stem_halves_the_input_at_once_and_no_pool_does_it_again() -> None:
+    network = networks.build(STRIDING, 3)
+    assert isinstance(network, torch.nn.Sequential)
+    sides = {}
+    x = torch.zeros(1, 3, 16, 16)
+    for name, layer in network.named_children():
+        x = layer(x)
+        sides[name] = x.shape[-1]
+    assert (sides["conv1"], sides["conv2"], sides["conv3"], sides["pool2"]) == (8, 8, 8, 4)
 
 
 def test_an_input_that_the_stages_halve_to_nothing_is_refused() -> None:

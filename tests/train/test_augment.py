@@ -59,16 +59,13 @@ SMOOTH = np.repeat(np.repeat(PIXELS[:, :4, :4], 8, axis=1), 8, axis=2)
 
 def test_bounds_of_nothing_change_nothing() -> None:
     generator = np.random.default_rng(0)
-    assert np.array_equal(warped(PIXELS, STILL, generator), PIXELS)
+    assert np.array_equal(warped(PIXELS, affine_maps(64, STILL, generator)), PIXELS)
     assert np.array_equal(relit(PIXELS, DARK, generator), PIXELS)
 
 
 def test_a_quarter_turn_is_a_quarter_turn() -> None:
     maps = np.tile(np.array([[0, -1, 0], [1, 0, 0]], np.float32), (64, 1, 1))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("train.augment.affine_maps", lambda *_: maps)
-        turned = warped(PIXELS, STILL, np.random.default_rng(0))
-    assert np.array_equal(turned, np.rot90(PIXELS, axes=(1, 2)))
+    assert np.array_equal(warped(PIXELS, maps), np.rot90(PIXELS, axes=(1, 2)))
 
 
 def test_every_image_has_a_map_within_the_bounds_and_of_its_own() -> None:
@@ -80,6 +77,15 @@ def test_every_image_has_a_map_within_the_bounds_and_of_its_own() -> None:
     areas = np.linalg.det(maps[:, :, :2])
     assert 0.6 < areas.min() < 0.8 < 1.2 < areas.max() < 1.5
     assert len(np.unique(maps, axis=0)) == 1000
+
+
+def test_a_scale_shows_more_or_less_of_the_image_and_both_sides_alike() -> None:
+    warp = STILL.model_copy(update={"scale": (0.5, 2.0)})
+    maps = affine_maps(1000, warp, np.random.default_rng(0))
+    across, down = maps[:, 0, 0], maps[:, 1, 1]
+    assert np.array_equal(across, down)
+    assert 0.5 <= across.min() < 0.55 < 1.8 < across.max() <= 2
+    assert 0.4 < (across < 1).mean() < 0.6  # halved as often as doubled
 
 
 def test_relit_images_keep_their_shape_and_differ_in_light() -> None:

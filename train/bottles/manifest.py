@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from train.bottles import placing
 from train.bottles.parameters import Scene
 from train.bottles.sampling import Set
 from train.errors import DataError
@@ -25,8 +26,9 @@ class Job:
 
 
 def row(job: Job, index: int, file: str, scene: Scene) -> dict[str, Any]:
-    """A line of the manifest as a dict."""
-    return {"file": file, "index": index, **asdict(job), "scene": asdict(scene)}
+    """A line of the manifest as a dict; its `regions` are the mouths (`train/regions.py`)."""
+    mouths = [[round(edge, 4) for edge in mouth] for mouth in placing.mouths(scene)]
+    return {"file": file, "index": index, **asdict(job), "regions": mouths, "scene": asdict(scene)}
 
 
 def append(directory: Path, line: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from train.bottles import camera as view
 from train.bottles.distributions import Distribution
 from train.bottles.draws import Rng, drawn_in, pick, rgb
-from train.bottles.parameters import Backdrop, Bottle, Camera, Reason, Thing
+from train.bottles.parameters import Backdrop, Bottle, Camera, Reason, Scene, Thing
 
 _MARGIN = 0.05  # of the frame, around a mouth that must be in it
 _CLEARANCE = 0.04  # of the frame, between it and a mouth that must not
@@ -37,6 +37,19 @@ def framed(reason: Reason, bottle: Bottle | None, airy: bool, short_side_px: int
         if (outside and _shows_bottle(camera, bottle)) if out else inside:
             return camera
     raise AssertionError("no camera was found; the ranges do not allow one")
+
+
+def mouths(scene: Scene) -> list[list[float]]:
+    """Left, top, right and bottom of every mouth that decides the label, in shares of the frame, the first
+    bottle's first; of its neighbours' some may be hidden or out of the frame.
+    """
+    if scene.bottle is None or scene.label == "unknown":
+        return []
+    pose = view.pose(scene.camera, scene.bottle.height_cm)
+    places = [(scene.bottle.height_cm, 0.0, 0.0)]
+    places += [(other.bottle.height_cm, other.x_cm, other.y_cm) for other in scene.neighbours]
+    seen = [pose.project(view.mouth_points(*place)) for place in places]
+    return [[*map(float, points.min(axis=0)), *map(float, points.max(axis=0))] for points in seen]
 
 
 def _camera(out: bool, airy: bool, short_side_px: int, rng: Rng) -> Camera:

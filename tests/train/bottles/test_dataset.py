@@ -5,9 +5,11 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from train import regions
 from train.__main__ import main
 from train.bottles import manifest
 from train.bottles.sampling import scene
@@ -48,6 +50,19 @@ def test_the_manifest_holds_every_parameter(renders: Path) -> None:
     assert {key: lines[1][key] for key in ("which", "seed", "short_side_px", "samples")} == {
         "which": "train", "seed": 3, "short_side_px": 32, "samples": 4,
     }  # fmt: skip
+
+
+def test_the_manifest_says_where_the_mouths_are_and_training_reads_it(renders: Path) -> None:
+    lines = manifest.read(renders)
+    boxes = regions.read(renders, [line["file"] for line in lines])
+    assert boxes is not None
+    for line, (mouth, *_) in zip(lines, boxes, strict=True):
+        camera, known = line["scene"]["camera"], line["scene"]["label"] != "unknown"
+        assert known == (not np.isnan(mouth[0]))
+        if known:
+            middle = (mouth[:2] + mouth[2:]) / 4 + 0.5
+            assert middle == pytest.approx([camera["mouth_u"], camera["mouth_v"]], abs=0.1)
+            assert np.abs(mouth).max() <= 0.9
 
 
 def test_a_run_that_was_cut_short_goes_on_to_the_same_pictures(renders: Path, tmp_path: Path) -> None:
