@@ -36,8 +36,8 @@ class ResNet18(_Frozen):
 class Sequential(_Frozen):
     """Stages of 3x3 convolutions, a 2x2 max-pool after each; the mean over what is left; a dense head.
 
-    With the stem `5x5` the first convolution is a 5x5 one with stride 2, and no pool follows its stage: a
-    quarter of the work at full size.
+    With the stem `5x5` the first convolution is a 5x5 one with stride 2, and no pool follows its stage: so no
+    map has the full size, which takes memory and time.
     """
 
     architecture: Literal["sequential"] = "sequential"

@@ -32,17 +32,22 @@ class Warp(_Frozen):
         default=(1.0, 1.0), description="how much of both sides is seen, evenly in its logarithm"
     )
 
+    @field_validator("scale")
+    @classmethod
+    def _in_order(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1]:
+            raise ValueError("the least first, and above 0")
+        return value
+
 
 class RegionRule(_Frozen):
-    """What is done, before all else and in place of `warp`, to images whose regions are known
-    (`train/regions.py`).
-    """
+    """What is done first, and in place of `warp`, where a folder tells regions (`train/regions.py`)."""
 
     kept: Warp = Field(description="maps, of which those count that keep the first region whole")
     margin_fraction: float = Field(ge=0, lt=0.5, description="of the side, around it")
     least_fraction: float = Field(ge=0, lt=1, description="of the side: how wide it must stay")
     lost: Warp = Field(description="maps, of which those count that leave no region in the image")
-    lost_share: float = Field(ge=0, le=1, description="of the images with a region")
+    lost_share: float = Field(ge=0, le=1, description="of the images with a region, at most")
     lost_class: str = Field(description="the class of an image without one")
     patch_share: float = Field(ge=0, le=1, description="of all images: partly covered by another one")
 
@@ -112,12 +117,11 @@ class Recipe(_Frozen):
         check_large_enough(self.network, min(self.size_px, *(phase.crop_px for phase in self.phases)))
         return self
 
-    @model_validator(mode="after")
-    def _whole_images(self) -> Recipe:
+    @property
+    def sees_whole_images(self) -> bool:
+        """Whether every place of an image is where it was in the file, in shares of its sides."""
         cropped = self.pad_px or any(phase.crop_px != self.size_px for phase in self.phases)
-        if self.regions and (self.resize != "stretch" or cropped):
-            raise ValueError("regions are known of whole images: stretched, not cropped")
-        return self
+        return self.resize == "stretch" and not cropped
 
     def but(self, **changes: Any) -> Recipe:
         """The recipe with these changes; raises ValidationError for a name or value that no recipe has."""
@@ -226,8 +230,8 @@ FINETUNE = SCRATCH.but(
 # ahead of SGD by twenty points after six epochs (train/LOG.md, entry 10).
 # - The manifest of the renders says where the mouths are. So an image may be warped far, as long as its mouth
 #   stays in; where it leaves, the answer is `unknown`; and what is not the mouth may be covered (entry 13).
-# - Images of which nothing is known are warped less than is usual: a mouth moved out of the frame would be a
-#   wrong label.
+# - Images of a folder without such a manifest are warped less than is usual: a mouth moved out of the frame
+#   would be a wrong label.
 # - Hues are turned all the way round: whether a cap is there must not depend on its colour or the glass's.
 # - No label smoothing: it blurs how sure the answers are (Zhu et al. 2022, arXiv 2206.09034).
 BOTTLE = SCRATCH.but(
@@ -255,7 +259,7 @@ BOTTLE = SCRATCH.but(
         lost=Warp(
             rotation_degrees=15, shift_fraction=0.275, shear_degrees=6, zoom_fraction=0.08, scale=(0.45, 0.9)
         ),
-        lost_share=0.12,
+        lost_share=0.2,
         lost_class="unknown",
         patch_share=0.5,
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -103,6 +102,8 @@ def _regions(recipe: Recipe, images: Images, folder: Path) -> Regions | None:
     boxes = regions.read(folder, images.paths) if recipe.regions else None
     if boxes is None or recipe.regions is None:
         return None
+    if not recipe.sees_whole_images:
+        raise DataError(f"{folder / regions.FILE} tells regions of whole images: leave out --resize crop")
     if recipe.regions.lost_class not in images.classes:
         raise DataError(
             f"images without their region are {recipe.regions.lost_class!r}: no class of this folder"
@@ -182,7 +183,7 @@ def _identity(setting: loop.Setting, start: Initial | None) -> dict[str, Any]:
         "start": start.description if start else "random weights",
         "classes": list(setting.images.classes),
         "splits": setting.splits.record(setting.images.digests, setting.recipe.seed),
-        "regions": hashlib.sha256(setting.regions.boxes.tobytes()).hexdigest() if setting.regions else "none",
+        "regions": setting.regions.digest if setting.regions else "unknown",
         "dtype": str(setting.dtype),
         "processes": setting.world.size,
     }
@@ -199,6 +200,9 @@ def _fit(setting: loop.Setting, state: State, start: Initial | None, rejected: t
         f"{len(sides.leaked)} copies left out, {len(rejected)} files skipped; "
         f"{total} steps at {recipe.size_px}x{recipe.size_px} pixels"
     )
+    if recipe.regions:
+        known = setting.regions.known if setting.regions else 0
+        progress.say(f"regions are known of {known} images of {len(setting.images)}")
     test_sha256 = state.identity["splits"]["content_sha256"]["test"]
     if start and start.flatters(setting.images.classes, test_sha256):
         progress.say(
@@ -226,6 +230,7 @@ def _provenance(
         "dtype": str(setting.dtype).removeprefix("torch."),
         "torch": str(torch.__version__),
         "data": record,
+        "regions": setting.regions.digest if setting.regions else "unknown",
         "recipe": recipe.model_dump(mode="json"),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from models.errors import BadArtifact
 from models.images import Preprocessing
 from models.manifest import ResNet18, Sequential
 from tests.conftest import spec
+from train import quantize
 from train.publish import to_numpy
 from train.recipe import BOTTLE
 
@@ -60,6 +62,29 @@ def test_weights_that_do_not_fit_are_refused_by_both_engines(loaded: Artifact, n
             openvino_graph.build(broken)
         with pytest.raises(BadArtifact, match="do not fit the network"):
             TorchEngine(broken)
+
+
+def test_weights_of_the_other_stem_are_refused_by_both_engines(loaded: Artifact) -> None:
+    network = loaded.manifest.network
+    assert isinstance(network, Sequential)
+    other = network.model_copy(update={"stem": "3x3" if network.stem == "5x5" else "5x5"})
+    mistaken = loaded.manifest.model_copy(update={"network": other})
+    with pytest.raises(BadArtifact, match="do not fit the network"):
+        openvino_graph.build(Artifact(loaded.directory, mistaken, loaded.weights))
+    with pytest.raises(BadArtifact, match="do not fit the network"):
+        TorchEngine(Artifact(loaded.directory, mistaken, loaded.weights))
+
+
+@pytest.mark.skipif(find_spec("nncf") is None, reason="nncf is not installed")
+@pytest.mark.parametrize("first_in_floats", [True, False])
+def test_int8_takes_the_first_convolution_in_unless_it_is_to_be_spared(
+    loaded: Artifact, first_in_floats: bool
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    graph = quantize.to_int8(openvino_graph.build(loaded), pixels, first_in_floats)
+    kernels = [node for node in graph.get_ordered_ops() if node.get_type_name() == "Constant"]
+    layers = len(loaded.manifest.network.stages[0]) + 4  # type: ignore[union-attr]  # convolutions and both dense
+    assert sum(node.get_element_type().to_string() == "i8" for node in kernels) == layers - first_in_floats
 
 
 def test_the_description_survives_the_disk(loaded: Artifact, models_dir: Path) -> None:

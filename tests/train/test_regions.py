@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from models.images import Pixels
 from tests.train.outcome import outcome, same
@@ -95,7 +96,7 @@ def test_as_many_lose_their_region_as_the_rule_says_and_are_labelled_so() -> Non
     )
     without = np.array([reds(picture) == 0 for picture in pixels])
     assert np.array_equal(varied[:500] == 2, without[:500])
-    assert 0.05 < without[:500].mean() < 0.15
+    assert 0.05 < without[:500].mean() < 0.25  # two in ten, where such a map is found
     assert (varied[500:] == 0).all()
 
 
@@ -118,6 +119,28 @@ def test_a_patch_covers_no_region_and_brings_none(
     after = before.copy()
     regions.patch(after, boxes, 1.0, np.random.default_rng(seed))
     assert np.array_equal(after, before)  # blue on blue, and no red was touched
+
+
+def test_images_with_regions_are_patched_beside_them() -> None:
+    boxes = boxes_of(*[[(0.4, 0.1, 0.55, 0.2)]] * 200)
+    before = painted(boxes)
+    before[..., 2] = np.arange(200)[:, None, None]  # each of its own blue
+    after = before.copy()
+    regions.patch(after, boxes, 1.0, np.random.default_rng(0))
+    assert 0.8 < (after != before).any(axis=(1, 2, 3)).mean() <= 1
+
+
+def test_no_patch_brings_a_region_that_is_mirrored_beyond_an_edge() -> None:
+    boxes = boxes_of(*[[(0.05, 0.05, 0.25, 0.2)], []] * 300)
+    out = np.tile(
+        np.array([[1.5, 0, -0.7], [0, 1.5, -0.7]], np.float32), (600, 1, 1)
+    )  # above and left of the image
+    pictures = warped(painted(boxes), out)
+    left, top, right, bottom = regions.under(out[:1], boxes[:1])[0, 0] * SIDE / 2
+    assert reds(pictures[0]) > 3 * (right - left) * (bottom - top)
+    before = np.array([reds(picture) for picture in pictures])
+    regions.patch(pictures, regions.under(out, regions.with_mirrored(boxes)), 1.0, np.random.default_rng(0))
+    assert np.array_equal([reds(picture) for picture in pictures], before)
 
 
 def test_patches_come_from_the_other_images() -> None:
@@ -183,6 +206,13 @@ def test_without_regions_in_a_manifest_none_are_known(tmp_path: Path) -> None:
         '{"file": "a", "regions": [[0, 0, 1, null]]}',
         '{"file": "a", "regions": [[0, 0, NaN, 1]]}',
         '{"file": "a", "regions": [[1, 0, 0, 1]]}',
+        '{"file": "a", "regions": ""}',
+        '{"file": "a", "regions": {}}',
+        '{"file": "a", "regions": ["0123"]}',
+        '{"file": "a", "regions": [[-1e308, 0, 1e308, 1]]}',
+        f'{{"file": "a", "regions": [[0, 0, {"9" * 500}, 1]]}}',
+        f'{{"file": "a", "regions": {"[" * 5000}{"]" * 5000}}}',
+        f'{{"file": "a", "regions": [{", ".join(["[0, 0, 1, 1]"] * 101)}]}}',
         "\xff",
     ],
 )
@@ -212,7 +242,9 @@ def arguments(data: Path, root: Path) -> list[str]:
 
 def test_training_varies_images_whose_regions_the_folder_tells(bottles: Path, tmp_path: Path) -> None:
     assert main(arguments(bottles, tmp_path / "with")) == 0
-    (bottles / regions.FILE).unlink()
+    written(
+        bottles, {"file": "blue/000.png", "regions": [[0, 0, 1, 1]]}
+    )  # nothing may be done to any of them
     assert main(arguments(bottles, tmp_path / "without")) == 0
     told, untold = (outcome(tmp_path / name / "run")["best"] for name in ("with", "without"))
     assert not same(told, untold)
@@ -226,6 +258,21 @@ def test_a_run_is_not_gone_on_with_under_other_regions(
     written(bottles, {"file": "blue/000.png", "regions": [[0.5, 0.5, 0.75, 0.75]]})
     assert main([*given, "--resume"]) == 1
     assert "holds another run: regions was" in capsys.readouterr().err
+
+
+def test_regions_are_of_whole_images(
+    bottles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments(bottles, tmp_path), "--resize", "crop"]) == 1
+    assert "regions of whole images" in capsys.readouterr().err
+    (bottles / regions.FILE).unlink()
+    assert main([*arguments(bottles, tmp_path), "--resize", "crop"]) == 0
+
+
+@pytest.mark.parametrize("scale", [(0.0, 1.0), (-1.0, 1.0), (1.2, 0.8)])
+def test_a_scale_is_above_nothing_and_in_order(scale: tuple[float, float]) -> None:
+    with pytest.raises(ValidationError, match="the least first"):
+        Warp(rotation_degrees=0, shift_fraction=0, shear_degrees=0, zoom_fraction=0, scale=scale)
 
 
 def test_a_folder_without_the_class_of_images_without_regions_is_an_error(
