@@ -66,7 +66,8 @@ def of_epoch(
         seed = (recipe.seed * 1_000_003 + step) * 1_009 + rank
         pixels, labels = images.pixels[mine], images.labels[mine]
         if regions:
-            pixels, labels = regions.vary(pixels, labels, mine, np.random.default_rng([seed, _REGIONS]))
+            generator = np.random.default_rng([seed, _REGIONS])
+            pixels, labels = regions.vary(pixels, labels, mine, progress, generator)
         augmented = augment(pixels, mine, phase.crop_px, recipe, epoch, seed)
         return Batch(step, progress, phase, augmented, torch.from_numpy(labels))
 

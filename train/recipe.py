@@ -50,6 +50,14 @@ class RegionRule(_Frozen):
     lost_share: float = Field(ge=0, le=1, description="of the images with a region, at most")
     lost_class: str = Field(description="the class of an image without one")
     patch_share: float = Field(ge=0, le=1, description="of all images: partly covered by another one")
+    closing: Warp = Field(description="maps in place of `kept` at the end, when nothing is lost or covered")
+    closing_from_fraction: float = Field(ge=0, le=1, description="share of the steps after which that is so")
+
+    def at(self, progress: float) -> RegionRule:
+        """The rule as it is at `progress` (0 to 1) of the training."""
+        if progress < self.closing_from_fraction:
+            return self
+        return self.model_copy(update={"kept": self.closing, "lost_share": 0.0, "patch_share": 0.0})
 
 
 class Photometric(_Frozen):
@@ -238,7 +246,7 @@ BOTTLE = SCRATCH.but(
     name="bottle",
     network=Sequential(stages=((16,), (32,), (64,), (96, 96), (128, 128)), dense=64, stem="5x5"),
     size_px=112,
-    epochs=60,
+    epochs=75,
     batch_size=64,
     optimiser="muon",
     peak_lr=0.05,
@@ -262,6 +270,8 @@ BOTTLE = SCRATCH.but(
         lost_share=0.2,
         lost_class="unknown",
         patch_share=0.5,
+        closing=Warp(rotation_degrees=8, shift_fraction=0.03, shear_degrees=4, zoom_fraction=0.06),
+        closing_from_fraction=0.85,
     ),
     photometric=Photometric(
         brightness=0.25, contrast=0.25, saturation=0.6, tint=0.08, hue_degrees=180, noise=0.03

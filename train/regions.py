@@ -55,13 +55,18 @@ class Regions:
         return hashlib.sha256(self.boxes.tobytes()).hexdigest()
 
     def vary(
-        self, pixels: Pixels, labels: Labels, chosen: NDArray[np.int64], generator: np.random.Generator
+        self,
+        pixels: Pixels,
+        labels: Labels,
+        chosen: NDArray[np.int64],
+        progress: float,
+        generator: np.random.Generator,
     ) -> tuple[Pixels, Labels]:
         """The images `chosen`, uint8 (n, size, size, 3), each warped and patched anew, and their labels."""
-        boxes = self.boxes[chosen]
-        maps, lost = draw_maps(boxes, self.rule, generator)
+        boxes, rule = self.boxes[chosen], self.rule.at(progress)
+        maps, lost = draw_maps(boxes, rule, generator)
         varied = augment.warped(pixels, maps)
-        patch(varied, under(maps, with_mirrored(boxes)), self.rule.patch_share, generator)
+        patch(varied, under(maps, with_mirrored(boxes)), rule.patch_share, generator)
         return varied, np.where(lost, self.lost_label, labels)
 
 

@@ -92,7 +92,7 @@ def test_as_many_lose_their_region_as_the_rule_says_and_are_labelled_so() -> Non
     labels = np.zeros(600, np.int64)
     rule = RULE.model_copy(update={"patch_share": 0.0})
     pixels, varied = Regions(boxes, rule, 2).vary(
-        painted(boxes), labels, np.arange(600), np.random.default_rng(0)
+        painted(boxes), labels, np.arange(600), 0.0, np.random.default_rng(0)
     )
     without = np.array([reds(picture) == 0 for picture in pixels])
     assert np.array_equal(varied[:500] == 2, without[:500])
@@ -100,11 +100,24 @@ def test_as_many_lose_their_region_as_the_rule_says_and_are_labelled_so() -> Non
     assert (varied[500:] == 0).all()
 
 
+@pytest.mark.parametrize(("progress", "has_closed"), [(0.0, False), (0.84, False), (0.85, True), (1.0, True)])
+def test_at_the_end_nothing_is_lost_or_covered(progress: float, has_closed: bool) -> None:
+    boxes = boxes_of(*[[(0.3, 0.1, 0.5, 0.25)]] * 100)
+    before = painted(boxes)
+    before[..., 2] = np.arange(100)[:, None, None]  # each of its own blue
+    pixels, labels = Regions(boxes, RULE, 2).vary(
+        before, np.zeros(100, np.int64), np.arange(100), progress, np.random.default_rng(0)
+    )
+    of_one_blue = [np.ptp(image[image[..., 0] == 0, 2]) == 0 for image in pixels]
+    assert all(of_one_blue) == has_closed
+    assert (labels == 0).all() == has_closed
+
+
 def test_a_region_that_fills_its_image_is_left_alone() -> None:
     boxes = boxes_of(*[[(0.0, 0.0, 1.0, 1.0)]] * 8)
     before = painted(boxes)
     pixels, labels = Regions(boxes, RULE, 2).vary(
-        before, np.zeros(8, np.int64), np.arange(8), np.random.default_rng(0)
+        before, np.zeros(8, np.int64), np.arange(8), 0.0, np.random.default_rng(0)
     )
     assert np.array_equal(pixels, before)
     assert not labels.any()
