@@ -237,7 +237,8 @@ FINETUNE = SCRATCH.but(
 # Open, closed or cannot tell, from rendered bottles (`python -m train bottles`). A small network under Muon,
 # ahead of SGD by twenty points after six epochs (train/LOG.md, entry 10).
 # - The manifest of the renders says where the mouths are. So an image may be warped far, as long as its mouth
-#   stays in; where it leaves, the answer is `unknown`; and what is not the mouth may be covered (entry 13).
+#   stays in; where it leaves, the answer is `unknown`; and what is not the mouth may be covered. At the end
+#   little is done to it, as to the images that will be asked about (entry 13).
 # - Images of a folder without such a manifest are warped less than is usual: a mouth moved out of the frame
 #   would be a wrong label.
 # - Hues are turned all the way round: whether a cap is there must not depend on its colour or the glass's.
