@@ -121,7 +121,7 @@ def test_every_3x3_convolution_of_a_network_in_training_takes_that_way(described
         multiplied = [isinstance(layer, convolution.Conv3x3) for layer in layers]
         assert multiplied == [layer.kernel_size == (3, 3) for layer in layers]
         others = {layer.kernel_size for layer in layers} - {(3, 3)}
-        assert others <= {(1, 1), (7, 7)}  # of one tap; and the stock stem, which sees whole images
+        assert others <= {(1, 1), (5, 5), (7, 7)}  # of one tap; and the stems, which see whole images
 
 
 def test_the_gradient_of_a_frozen_kernel_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
