@@ -47,7 +47,7 @@ class RegionRule(_Frozen):
     margin_fraction: float = Field(ge=0, lt=0.5, description="of the side, around it")
     least_fraction: float = Field(ge=0, lt=1, description="of the side: how wide it must stay")
     lost: Warp = Field(description="maps, of which those count that leave no region in the image")
-    lost_share: float = Field(ge=0, le=1, description="of the images with a region, at most")
+    lost_share: float = Field(ge=0, le=1, description="of the images with a region, as far as maps are found")
     lost_class: str = Field(description="the class of an image without one")
     patch_share: float = Field(ge=0, le=1, description="of all images: partly covered by another one")
     closing: Warp = Field(description="maps in place of `kept` at the end, when nothing is lost or covered")

@@ -74,12 +74,14 @@ def read(folder: Path, paths: Sequence[str]) -> Boxes | None:
     """The regions of the images at `paths` in `folder`; None where nothing there tells any.
 
     An image that the manifest does not tell about is a region as a whole, so that nothing is done to it.
-    Raises DataError for a manifest that is none.
+    Raises DataError for a manifest that is none, or is of other images.
     """
     lines = _lines(folder / FILE) if (folder / FILE).is_file() else ()
     told = {line.file: line.regions for line in lines if line.regions is not None}
     if not told:
         return None
+    if told.keys().isdisjoint(paths):
+        raise DataError(f"{folder / FILE} tells of none of these images: paths begin below {folder}")
     regions = [told.get(path, [_WHOLE]) for path in paths]
     boxes = np.full((len(paths), max(1, *map(len, regions)), 4), np.nan, np.float32)
     for box, mine in zip(boxes, regions, strict=True):

@@ -98,17 +98,15 @@ def train(
 
 
 def _regions(recipe: Recipe, images: Images, folder: Path) -> Regions | None:
-    """Where the recipe has a use for them and the folder tells them; raises DataError."""
-    boxes = regions.read(folder, images.paths) if recipe.regions else None
-    if boxes is None or recipe.regions is None:
+    """Where the recipe has a use for them, sees whole images, and the folder tells them; raises DataError."""
+    if recipe.regions is None or not recipe.sees_whole_images:
         return None
-    if not recipe.sees_whole_images:
-        raise DataError(f"{folder / regions.FILE} tells regions of whole images: leave out --resize crop")
-    if recipe.regions.lost_class not in images.classes:
-        raise DataError(
-            f"images without their region are {recipe.regions.lost_class!r}: no class of this folder"
-        )
-    return Regions(boxes, recipe.regions, images.classes.index(recipe.regions.lost_class))
+    boxes, lost = regions.read(folder, images.paths), recipe.regions.lost_class
+    if boxes is None:
+        return None
+    if lost not in images.classes:
+        raise DataError(f"images without their region are {lost!r}: no class of this folder")
+    return Regions(boxes, recipe.regions, images.classes.index(lost))
 
 
 @contextmanager
@@ -183,7 +181,7 @@ def _identity(setting: loop.Setting, start: Initial | None) -> dict[str, Any]:
         "start": start.description if start else "random weights",
         "classes": list(setting.images.classes),
         "splits": setting.splits.record(setting.images.digests, setting.recipe.seed),
-        "regions": setting.regions.digest if setting.regions else "unknown",
+        "regions": setting.regions.digest if setting.regions else None,
         "dtype": str(setting.dtype),
         "processes": setting.world.size,
     }
@@ -202,7 +200,7 @@ def _fit(setting: loop.Setting, state: State, start: Initial | None, rejected: t
     )
     if recipe.regions:
         known = setting.regions.known if setting.regions else 0
-        progress.say(f"regions are known of {known} images of {len(setting.images)}")
+        progress.say(f"{known} of {len(setting.images)} images have known regions and can be varied far")
     test_sha256 = state.identity["splits"]["content_sha256"]["test"]
     if start and start.flatters(setting.images.classes, test_sha256):
         progress.say(
@@ -230,7 +228,7 @@ def _provenance(
         "dtype": str(setting.dtype).removeprefix("torch."),
         "torch": str(torch.__version__),
         "data": record,
-        "regions": setting.regions.digest if setting.regions else "unknown",
+        **({"regions": setting.regions.digest} if setting.regions else {}),
         "recipe": recipe.model_dump(mode="json"),
     }
 

@@ -14,11 +14,12 @@ from pydantic import ValidationError
 
 from models.images import Pixels
 from tests.train.outcome import outcome, same
-from train import regions
+from train import batches, regions
 from train.__main__ import main
 from train.augment import warped
+from train.data import Images, Labels
 from train.errors import DataError
-from train.recipe import BOTTLE, RegionRule, Warp
+from train.recipe import BOTTLE, RegionRule, Warp, at_size
 from train.regions import Boxes, Regions
 
 assert BOTTLE.regions
@@ -108,6 +109,7 @@ def test_at_the_end_nothing_is_lost_or_covered(progress: float, has_closed: bool
     pixels, labels = Regions(boxes, RULE, 2).vary(
         before, np.zeros(100, np.int64), np.arange(100), progress, np.random.default_rng(0)
     )
+    assert RULE.at(progress).kept == (RULE.closing if has_closed else RULE.kept)
     of_one_blue = [np.ptp(image[image[..., 0] == 0, 2]) == 0 for image in pixels]
     assert all(of_one_blue) == has_closed
     assert (labels == 0).all() == has_closed
@@ -199,6 +201,12 @@ def test_a_line_cut_short_by_a_kill_is_left_out(tmp_path: Path) -> None:
     assert np.isnan(boxes).all()
 
 
+def test_a_manifest_of_other_images_is_an_error(tmp_path: Path) -> None:
+    folder = written(tmp_path, {"file": "./open/a.jpg", "regions": []})
+    with pytest.raises(DataError, match="none of these images"):
+        regions.read(folder, ["open/a.jpg"])
+
+
 def test_without_regions_in_a_manifest_none_are_known(tmp_path: Path) -> None:
     assert regions.read(tmp_path, ["a.jpg"]) is None
     assert regions.read(written(tmp_path, {"file": "a.jpg"}), ["a.jpg"]) is None
@@ -273,13 +281,40 @@ def test_a_run_is_not_gone_on_with_under_other_regions(
     assert "holds another run: regions was" in capsys.readouterr().err
 
 
-def test_regions_are_of_whole_images(
+def test_regions_of_images_that_are_cropped_are_not_used(
     bottles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*arguments(bottles, tmp_path), "--resize", "crop"]) == 1
-    assert "regions of whole images" in capsys.readouterr().err
+    given = [*arguments(bottles, tmp_path), "--resize", "crop"]
+    assert main(given) == 0
+    assert "0 of 24 images have known regions" in capsys.readouterr().err
     (bottles / regions.FILE).unlink()
-    assert main([*arguments(bottles, tmp_path), "--resize", "crop"]) == 0
+    assert main([*given, "--resume"]) == 0
+
+
+def test_a_run_says_of_how_many_images_the_regions_are_known(
+    bottles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(bottles, *({"file": f"blue/00{number}.png", "regions": []} for number in range(3)))
+    assert main(arguments(bottles, tmp_path)) == 0
+    assert "3 of 24 images have known regions" in capsys.readouterr().err
+
+
+def test_the_rule_closes_at_its_share_of_all_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four steps of the first epoch of two and the last one of the second, of eight in all."""
+    seen = []
+
+    def vary(_: Regions, pixels: Pixels, labels: Labels, *rest: object) -> tuple[Pixels, Labels]:
+        seen.append(rest[1])
+        return pixels, labels
+
+    monkeypatch.setattr(Regions, "vary", vary)
+    recipe = at_size(BOTTLE, 32).but(epochs=2, batch_size=2)
+    pixels, nothing = np.zeros((8, 32, 32, 3), np.uint8), ("",) * 8
+    images = Images(("a", "b"), pixels, np.arange(8) % 2, nothing, nothing, (None,) * 8)
+    known = Regions(boxes_of(*[[]] * 8), RULE, 1)
+    for epoch, first in ((0, 0), (1, 7)):
+        list(batches.of_epoch(recipe, images, np.arange(8), epoch, first, 0, 1, known))
+    assert seen == [0, 1 / 8, 2 / 8, 3 / 8, 7 / 8]
 
 
 @pytest.mark.parametrize("scale", [(0.0, 1.0), (-1.0, 1.0), (1.2, 0.8)])
