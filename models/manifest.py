@@ -47,6 +47,14 @@ class Sequential(_Frozen):
     dense: Width = Field(description="units of the hidden dense layer")
     stem: Literal["3x3", "5x5"] = "3x3"
 
+    def kernel(self, number: int) -> tuple[int, int]:
+        """Side and stride of convolution `number`, the first being 1."""
+        return (5, 2) if number == 1 and self.stem == "5x5" else (3, 1)
+
+    def pools_after(self, stage: int) -> bool:
+        """Whether a max-pool follows `stage`, the first being 1."""
+        return stage > 1 or self.stem == "3x3"
+
 
 Network = ResNet18 | Sequential
 

@@ -46,12 +46,12 @@ def _sequential(network: Sequential, num_classes: int) -> nn.Module:
     for stage, widths in enumerate(network.stages, start=1):
         for width in widths:
             number += 1
-            size, stride = (5, 2) if number == 1 and network.stem == "5x5" else (3, 1)
+            size, stride = network.kernel(number)
             layers[f"conv{number}"] = nn.Conv2d(channels, width, size, stride, padding=size // 2, bias=False)
             layers[f"bn{number}"] = nn.BatchNorm2d(width)
             layers[f"relu{number}"] = nn.ReLU(inplace=True)
             channels = width
-        if stage > 1 or network.stem == "3x3":
+        if network.pools_after(stage):
             layers[f"pool{stage}"] = nn.MaxPool2d(2)
     layers["mean"], layers["flatten"] = nn.AdaptiveAvgPool2d(1), nn.Flatten()
     layers["dense"], layers["dense_relu"] = nn.Linear(channels, network.dense), nn.ReLU(inplace=True)

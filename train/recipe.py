@@ -243,6 +243,7 @@ FINETUNE = SCRATCH.but(
 #   would be a wrong label.
 # - Hues are turned all the way round: whether a cap is there must not depend on its colour or the glass's.
 # - No label smoothing: it blurs how sure the answers are (Zhu et al. 2022, arXiv 2206.09034).
+_LITTLE = Warp(rotation_degrees=8, shift_fraction=0.03, shear_degrees=4, zoom_fraction=0.06)
 BOTTLE = SCRATCH.but(
     name="bottle",
     network=Sequential(stages=((16,), (32,), (64,), (96, 96), (128, 128)), dense=64, stem="5x5"),
@@ -258,7 +259,7 @@ BOTTLE = SCRATCH.but(
     pad_px=0,
     cutout_px=0,
     phases=(Phase(from_fraction=0, crop_px=112),),
-    warp=Warp(rotation_degrees=8, shift_fraction=0.03, shear_degrees=4, zoom_fraction=0.06),
+    warp=_LITTLE,
     regions=RegionRule(
         kept=Warp(
             rotation_degrees=15, shift_fraction=0.175, shear_degrees=6, zoom_fraction=0.08, scale=(0.6, 1.25)
@@ -271,7 +272,7 @@ BOTTLE = SCRATCH.but(
         lost_share=0.2,
         lost_class="unknown",
         patch_share=0.5,
-        closing=Warp(rotation_degrees=8, shift_fraction=0.03, shear_degrees=4, zoom_fraction=0.06),
+        closing=_LITTLE,
         closing_from_fraction=0.85,
     ),
     photometric=Photometric(

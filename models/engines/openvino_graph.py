@@ -86,11 +86,11 @@ def _stages(x: Node, weights: Weights, network: Sequential) -> Node:
     for stage, widths in enumerate(network.stages, start=1):
         for _ in widths:
             number += 1
-            size, stride = (5, 2) if number == 1 and network.stem == "5x5" else (3, 1)
+            size, stride = network.kernel(number)
             if weights[f"conv{number}.weight"].shape[2:] != (size, size):
                 raise ValueError("a kernel of another size")
             x = ops.relu(_convolution(x, weights, f"conv{number}", f"bn{number}", stride))
-        if stage > 1 or network.stem == "3x3":
+        if network.pools_after(stage):
             x = ops.max_pool(x, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2]).output(0)
     return ops.relu(_dense(ops.reduce_mean(x, np.array([2, 3]), keep_dims=False), weights, "dense"))
 
