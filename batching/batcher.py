@@ -108,6 +108,7 @@ class Batcher(Generic[Item, Answer]):
         self._device = device
         self._observer = observer or Observer()
         self._lane: Lane[_Request] = Lane(policy, latency or LatencyModel(), pipelined_from=pipelined_from)
+        self._told_sizes: Sequence[int] = _doubling(policy.max_batch_size)  # at which the curve is told
         self._running: list[list[_Request]] = []  # one batch, and perhaps one that follows
         self._accepted = 0  # callers inside submit()
         self._all_answered = asyncio.Event()
@@ -121,8 +122,9 @@ class Batcher(Generic[Item, Answer]):
         return self._lane.latency
 
     def curve(self) -> list[LatencyPoint]:
-        """What has been learnt, for batches of 1, 2, 4, ... and of the largest size."""
-        return self._lane.latency.curve(_doubling(self.policy.max_batch_size))
+        """What has been learnt, for batches of 1, 2, 4, ... and of the largest size, and at both ends of each
+        step: of sizes between two of these, what lies on the line between them is expected."""
+        return self._lane.latency.curve(self._told_sizes)
 
     @property
     def waiting(self) -> int:
@@ -196,6 +198,7 @@ class Batcher(Generic[Item, Answer]):
             if size in timed:
                 measured += [(size, await self._device.measure(work)) for _ in range(repeats)]
         self._lane.latency = LatencyModel(measured, steps)
+        self._told_sizes = sorted({*timed, *steps, *(size + 1 for size in steps[:-1])})
 
     async def drain(self) -> None:
         """Accept no more; return when everybody who was accepted has been answered."""

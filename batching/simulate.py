@@ -55,10 +55,14 @@ class Costs:
     outside: of each answer: transfer, decoding, HTTP. The simulated server knows, and keeps it free.
     refusal: of the device, for each request turned away: the event loop shares the processor with it. A batch
         takes at most twice as long for them: the loop has one processor, the device at least another.
+    decode: of the batch that runs, for each request that is decoded meanwhile: all threads of the engine wait
+        for the one whose processor it takes. What was learnt of batches has that in it, on average, so they
+        are drawn that much shorter: at most by half.
     """
 
     outside: float = 0.0
     refusal: float = 0.0
+    decode: float = 0.0
 
 
 class Replica:
@@ -84,7 +88,9 @@ class Replica:
         self._schedule: DeviceSchedule[Ticket] = DeviceSchedule()
         self._schedule.add(self._lane)
         self._batch: list[Ticket] = []
-        self._done_by = inf  # the running batch, however much the loop takes from it
+        self._done_by = inf  # the running batch, however much is taken from it
+        self._batches_seconds = 0.0  # of all batches
+        self._decoded = 0  # while they ran
 
     def offer(self, now: float) -> None:
         """A request arrives."""
@@ -93,11 +99,14 @@ class Replica:
         deadline = self._policy.deadline(now) - self._costs.outside
         if self._schedule.refusal(self._lane, deadline, now=now):
             forecast.refused += 1
-            self.wake_at = min(self.wake_at + self._costs.refusal, self._done_by)
+            self._take(self._costs.refusal)
             return
         line.offer(Ticket(now, deadline))
         if self._schedule.running is None:
             self._start(now)
+        else:
+            self._take(self._decode_seconds())
+            self._decoded += 1
 
     def wake(self, now: float) -> None:
         """The clock has reached ``wake_at``."""
@@ -112,6 +121,10 @@ class Replica:
         """Requests waiting and running."""
         return len(self._lane.line) + len(self._batch)
 
+    def _take(self, seconds: float) -> None:
+        """From the device, while a batch runs."""
+        self.wake_at = min(self.wake_at + seconds, self._done_by)
+
     def _start(self, now: float) -> None:
         while not self._batch and (turn := self._schedule.close_next(now)):
             _, closed = turn
@@ -121,10 +134,22 @@ class Replica:
         if self._batch:
             size = len(self._batch)
             seconds = self._batch_seconds(size)
+            undisturbed = seconds * (1 - self._decodes_share())
+            self._batches_seconds += seconds
             self._schedule.start(self._lane, size, now)
             self._forecast.batch_sizes.append(size)
-            self.wake_at = now + seconds
+            self.wake_at = now + undisturbed
             self._done_by = now + 2 * seconds
+
+    def _decode_seconds(self) -> float:
+        """Of the running batch, for one image."""
+        if not self._decoded:
+            return self._costs.decode
+        return min(self._costs.decode, 0.5 * self._batches_seconds / self._decoded)
+
+    def _decodes_share(self) -> float:
+        """How much of the batches' time decoding has taken so far."""
+        return self._decoded * self._decode_seconds() / self._batches_seconds if self._decoded else 0.0
 
 
 def simulate(

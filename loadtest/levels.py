@@ -101,14 +101,19 @@ def recovery_seconds(rows: Rows, end: float, until: float, normal_seconds: float
     return math.inf
 
 
-def forecast(bench: Bench, model: Described, repeat: Measurement, outside_seconds: float) -> Figures:
+def forecast(bench: Bench, model: Described, repeat: Measurement, calm: Mapping[str, float]) -> Figures:
     """The policy that serves, simulated with these very arrivals and the curve that has been learnt.
 
-    outside_seconds: what an answer takes outside the line and its batch, as measured in calm. The curve is
-    that of the end of the level: what its refusals take from the device is in it.
+    calm: what an answer takes outside the line and its batch, and of that to decode, as `sideshows.idle`
+    found. The curve is that of the end of the level: what its refusals take from the device is in it.
     """
     times = (bench.loaded(repeat.rows).scheduled - bench.calm_seconds).tolist()
-    asked = plan.question(model, outside_seconds=outside_seconds, refusal_seconds=0.0)
+    asked = plan.question(
+        model,
+        outside_seconds=calm["outside_ms_p50"] / 1000,
+        decode_seconds=calm["decode_ms_p50"] / 1000,
+        refusal_seconds=0.0,
+    )
     expected = plan.forecast(asked, times)
     return plan.figures(expected, bench.seconds, bench.target_seconds)
 

@@ -134,7 +134,7 @@ class Overload:
             "tight": [],
             "flood": {},
         }
-        for rows in self._levels(bench, idle["outside_ms_p50"] / 1000):
+        for rows in self._levels(bench, idle):
             document |= {"levels": rows, "repeats": len(rows[0]["repeats"])}
             yield document
         if self.options.tight:
@@ -181,24 +181,22 @@ class Overload:
 
         return capacity.search(probe, 0.5 * plan.capacity(plan.question(model)))
 
-    def _levels(self, bench: Bench, outside_seconds: float | None) -> Iterator[list[Figures]]:
+    def _levels(self, bench: Bench, calm: Figures | None) -> Iterator[list[Figures]]:
         """In rounds, so that a machine which slows down does so for all levels; after each, what there is."""
         runs: dict[float, list[tuple[Figures, Figures]]] = {level: [] for level in self.options.levels}
         for seed in range(self.options.repeats):
             for level, those in runs.items():
-                those.append(self._level(bench, level, seed, outside_seconds))
+                those.append(self._level(bench, level, seed, calm))
             yield [_row(those) for those in runs.values()]
 
-    def _level(
-        self, bench: Bench, level: float, seed: int, outside_seconds: float | None
-    ) -> tuple[Figures, Figures]:
+    def _level(self, bench: Bench, level: float, seed: int, calm: Figures | None) -> tuple[Figures, Figures]:
         """What was measured, and the forecast of it, if there is to be one."""
         rate = level * bench.capacity
         say(f"level {level:g}, {seed + 1} of {self.options.repeats}: {rate:.4g}/s for {bench.seconds:g} s")
-        if outside_seconds is None:
+        if calm is None:
             return levels.figures(bench, level, bench.measure(level, seed)), {}
         repeat, model = self._described(bench, level, seed)
-        expected = levels.forecast(bench, model, repeat, outside_seconds)
+        expected = levels.forecast(bench, model, repeat, calm)
         return levels.figures(bench, level, repeat), expected
 
     def _described(self, bench: Bench, level: float, seed: int) -> tuple[Measurement, Described]:

@@ -21,6 +21,7 @@ from batching import (
     BatchPolicy,
     DeadlineExceeded,
     Device,
+    LatencyModel,
     OutOfMemory,
     QueueFull,
     WrongResultCount,
@@ -823,6 +824,13 @@ class TestTheDevice:
         await batcher.warm_up(0, [1, 2, 4, 6, 8], repeats=1)
         assert sizes == [1, 1, 2, 2, 4, 4, 6, 8, 8]
         assert batcher.latency.typical(5) == batcher.latency.typical(6)
+
+    async def test_a_model_rebuilt_from_the_curve_that_is_told_has_the_same_steps(self, make: Make) -> None:
+        batcher = make(double, BatchPolicy(1.0, max_batch_size=16))
+        await batcher.warm_up(0, [1, 2, 3, 8, 12, 16], repeats=1)
+        again = LatencyModel.from_curve(batcher.curve())
+        for size in range(1, 17):
+            assert again.typical(size) == pytest.approx(batcher.latency.typical(size))
 
     @pytest.mark.parametrize(
         ("answers", "failure"),

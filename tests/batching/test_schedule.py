@@ -245,6 +245,28 @@ class TestBehindTheRunningBatch:
         world.arrive(world.models[0])
         assert self.sizes(world) == [2, 4]
 
+    def test_so_is_one_with_more_callers_than_its_first_has_time_for(self) -> None:
+        """Begun in 10 ms, a batch of five takes 50 more: the first to be answered has 50 ms left."""
+        asked = model(fixed=0.0, each=0.010, max_batch_size=8, pipelined_from=2)
+        world = World(asked)
+        for _ in range(3):
+            world.arrive(asked)
+        world.dispatch()
+        world.now = 0.020
+        for deadline in (0.070, 0.5, 0.5, 0.5):
+            asked.lane.line.offer(Ticket(world.now, deadline))
+        assert self.sizes(world) == [3]
+        asked.lane.line.offer(Ticket(world.now, 0.5))
+        assert self.sizes(world) == [3, 4]
+        assert asked.batches[-1].reason is CloseReason.DEADLINE
+        assert len(asked.lane.line) == 1
+
+    def test_a_few_of_whom_one_is_in_a_hurry_may_still_grow(self) -> None:
+        world = self.backlog(1, pipelined_from=2)
+        world.models[0].lane.line.expire(INF)
+        world.models[0].lane.line.offer(Ticket(world.now, 0.040))
+        assert self.sizes(world) == [2]
+
     def test_no_third_batch_is_closed(self) -> None:
         world = self.backlog(12)
         world.dispatch()

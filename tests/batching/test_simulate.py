@@ -120,3 +120,15 @@ def test_refusals_slow_the_device_down_and_never_stop_it() -> None:
         for rate in rates
     )
     assert 0.2 * calm.on_time < flooded.on_time < 0.8 * calm.on_time
+
+
+def test_decoding_beside_batches_makes_bursts_wait_longer_and_takes_nothing_from_what_is_held() -> None:
+    """Of a batch it takes what more than the usual number of images need, and gives what fewer do."""
+
+    def at(share: float, decode: float) -> Forecast:
+        load = poisson(share * CAPACITY, 60.0, seed=1)
+        costs = Costs(decode=decode)
+        return simulate(load, POLICY, learnt(SECONDS), batch_seconds=SECONDS, costs=costs)
+
+    assert p99(at(0.5, 0.0)) < 0.9 * p99(at(0.5, 0.002))
+    assert at(1.2, 0.002).on_time == pytest.approx(at(1.2, 0.0).on_time, rel=0.03)

@@ -106,8 +106,18 @@ def test_a_level_is_forecast_by_a_curve_that_has_its_refusals_in_it_already() ->
     empty = np.zeros(len(scheduled))
     rows = Rows(scheduled, empty, empty, empty, empty.astype(np.int8), empty.astype(np.str_), {})
     watched: Any = None
-    expected = levels.forecast(bench, MODEL, Measurement(rows, {}, watched, {}), outside_seconds=0.002)
+    calm = {"outside_ms_p50": 2.0, "decode_ms_p50": 1.0}
+    expected = levels.forecast(bench, MODEL, Measurement(rows, {}, watched, {}), calm)
     assert expected["goodput_per_second"] == pytest.approx(32 / 0.036, rel=0.1)
+
+
+def test_images_that_take_long_to_decode_are_forecast_to_wait_longer() -> None:
+    dear = question(MODEL, outside_seconds=0.002, refusal_seconds=0.0, decode_seconds=0.004)
+    cheap = question(MODEL, outside_seconds=0.002, refusal_seconds=0.0)
+    p99_ms = [
+        figures(forecast(asked, times(400)), SECONDS, 0.1)["response_ms_p99"] for asked in (cheap, dear)
+    ]
+    assert p99_ms[0] < 0.9 * p99_ms[1]
 
 
 def test_a_forecast_is_summed_up_by_the_rules_of_what_is_measured() -> None:
