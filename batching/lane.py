@@ -111,18 +111,22 @@ class Lane(Generic[AnyTicket]):
         seconds = full_batches * self.latency.typical(self.policy.max_batch_size)
         return seconds + (self.latency.typical(rest) if rest else 0.0)
 
-    def is_settled(self, begins_at: float) -> bool:
-        """Whether the next batch, to begin then, gains nothing by waiting until then for more callers.
+    @property
+    def has_full_batch(self) -> bool:
+        """Whether as many wait as make up the largest batch worth forming."""
+        return len(self.line) >= self.policy.full_size(self.latency)
 
-        As many wait as make up the largest batch worth forming, or more than the first of them has time for.
+    def is_limited(self, begins_at: float) -> bool:
+        """Whether the next batch, to begin then, would leave some out for the earliest deadline's sake, and
+        still be nearly as efficient as a full one, and one that may be handed over behind another.
         """
-        waiting = len(self.line)
-        if waiting >= self.policy.full_size(self.latency):
-            return True
         earliest = self.line.next_deadline()
-        if earliest is None or waiting < self.pipelined_from:
-            return False  # so small a batch would run whole, and not before the end of the one before
-        return begins_at + self.latency.p99(waiting) > earliest
+        if earliest is None:
+            return False
+        size = self.latency.largest_within(earliest - begins_at, len(self.line))
+        return self.pipelined_from <= size < len(self.line) and self.policy.is_worth_closing_ahead(
+            size, self.latency
+        )
 
     def close_batch(
         self, now: float, most_seconds: float = inf, begins_at: float = -inf

@@ -43,9 +43,9 @@ class DeviceSchedule(Generic[AnyTicket]):
     targets.)
 
     Shortly before a batch is expected to end, the next one may be closed to begin right behind it: the device
-    need not wait until its end is known. Only where it would gain nothing by waiting for more (as many wait
-    as a full batch takes, or more than the earliest deadline leaves time for), and where no other model waits
-    or was asked for lately. One that comes after such a silence may find two batches before it.
+    need not wait until its end is known. Only where as many wait as a full batch takes, which gains nothing
+    by waiting for more, or more than the earliest deadline leaves time for, and where no other model waits or
+    was asked for lately. One that comes after such a silence may find two batches before it.
     """
 
     def __init__(self) -> None:
@@ -150,10 +150,16 @@ class DeviceSchedule(Generic[AnyTicket]):
         self, lane: Lane[AnyTicket], now: float
     ) -> tuple[Lane[AnyTicket], ClosedBatch[AnyTicket]] | None:
         begins_at = now + self._rest_seconds(now)
+        if not (lane.has_full_batch or (not self._is_late(now) and lane.is_limited(begins_at))):
+            return None
         others_wait = any(other.line for other in self._lanes if other is not lane)
-        if others_wait or not lane.is_settled(begins_at) or self._most_seconds(lane, now) < inf:
+        if others_wait or self._most_seconds(lane, now) < inf:
             return None
         return lane, lane.close_batch(now, begins_at=begins_at)
+
+    def _is_late(self, now: float) -> bool:
+        """Whether the running batch should have ended: then nobody knows when the next one begins."""
+        return self.running is not None and now > self.running.ends_at
 
     def measured(self, ended_at: float) -> None:
         """One of the measurements has ended, and what was given to the device behind it begins."""

@@ -1,7 +1,7 @@
 """The forecast: the policy that serves, under a simulated clock, with the curve the server has learnt.
 
-Times run from arrival to the answer. 2 ms for HTTP, transfer and the decoding of small images are included;
-of large photographs `--decode-ms` says what they take besides, on a processor that batches want as well.
+Times run from arrival to the answer. 2 ms for decoding, HTTP and transfer are included; large photographs
+take more.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def question(
 
     ``outside_seconds``: what an answer takes besides line and batch.
     ``refusal_seconds``: of the device, to turn one away.
-    ``decode_seconds``: that an image is decoded beside a batch, which waits for it.
+    ``decode_seconds``: that an image is decoded beside a batch, which waits for it; for a curve that was
+    learnt beside such decoding.
     """
     policy = BatchPolicy(
         latency_target_seconds=target_seconds or model.latency_target_seconds,
@@ -154,9 +155,6 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
         default=Arrivals.POISSON,
         help=f"{', '.join(Arrivals)}, or a file of ascending seconds",
     )
-    parser.add_argument(
-        "--decode-ms", type=positive, default=0.0, help="that an image takes to decode; Server-Timing tells"
-    )
     parser.add_argument("--routing", type=Routing, choices=list(Routing), default=Routing.RANDOM)
     parser.add_argument("--seconds", type=positive, default=30, help="of simulated load at each rate")
     parser.add_argument("--html", type=Path, default=Path("plan.html"), help="where the charts go")
@@ -197,15 +195,7 @@ def recorded(path: Path) -> list[float]:
 def _run(options: argparse.Namespace) -> int:
     model = describe(options.url, options.model)
     target = options.target_ms / 1000 if options.target_ms else None
-    decode = options.decode_ms / 1000
-    asked = question(
-        model,
-        target_seconds=target,
-        outside_seconds=OUTSIDE_SECONDS + decode,
-        decode_seconds=decode,
-        routing=options.routing,
-        replicas=options.replicas,
-    )
+    asked = question(model, target_seconds=target, routing=options.routing, replicas=options.replicas)
     print(f"{_title(model)}: about {number(capacity(asked))} images/s a replica")
     print("".join(f"{cell:>12}" for cell in HEADER))
     planned = []

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from models.errors import BadArtifact
-from models.manifest import Export, Golden, Manifest, ModelSpec, WeightsFile
+from models.manifest import Calibration, Export, Golden, Manifest, ModelSpec, WeightsFile
 
 Weights = dict[str, NDArray[Any]]
 
@@ -109,6 +109,14 @@ def add_export(directory: Path, export: Export, contents: Mapping[str, bytes]) -
         if (other.engine, other.precision) != (export.engine, export.precision)
     ]
     _add(directory, {"exports": tuple(others)}, contents, {"exports": (*others, export)})
+
+
+def set_calibration(
+    directory: Path, calibration: Calibration, metrics: Mapping[str, Any], exports: tuple[Export, ...]
+) -> None:
+    """Another calibration, with what was measured with it. The golden sample goes: it is to be set anew."""
+    told = {"calibration": calibration, "metrics": metrics, "exports": exports, "golden": None}
+    _write_manifest(directory, load_manifest(directory).model_copy(update=told))
 
 
 def set_golden(directory: Path, golden: Golden, image: bytes, exports: tuple[Export, ...]) -> None:

@@ -79,9 +79,17 @@ class Normalisation(_Frozen):
 
 
 class Calibration(_Frozen):
-    """How logits become a confidence: softmax(logits / temperature) (Guo et al. 2017, arXiv 1706.04599)."""
+    """How logits become confidences: the softmax of -(margin / temperature) ** exponent.
+
+    The margin of a class is how far its logit is below the largest. With an exponent of 1 that is
+    softmax(logits / temperature) (Guo et al. 2017, arXiv 1706.04599). Another one bends it, and keeps the
+    order of the classes (one of the functions of Rahimi et al. 2020, arXiv 2003.06820). Label smoothing asks
+    for one above 1: it holds the margins of sure answers down, near those of the half sure, and a temperature
+    that makes the first as sure as they are right makes the others too sure.
+    """
 
     temperature: float = Field(default=1.0, gt=0)
+    exponent: float = Field(default=1.0, gt=0)
     uncertain_below: float = Field(
         default=0.0, ge=0, le=1, description="an answer with less confidence is marked uncertain"
     )

@@ -73,7 +73,7 @@ class Predictor:
 
     def _predictions(self, logits: Logits) -> list[Prediction | BadOutput]:
         calibration = self.calibration
-        probabilities = softmax(logits, calibration.temperature)
+        probabilities = softmax(logits, calibration)
         indices = probabilities.argmax(axis=1)
         confidences = probabilities[np.arange(len(indices)), indices]
         return [
@@ -86,10 +86,12 @@ class Predictor:
         ]
 
 
-def softmax(logits: Logits, temperature: float) -> NDArray[np.float32]:
-    """softmax(logits / temperature) by row, (n, classes) float32; NaN where a logit is not finite."""
+def softmax(logits: Logits, calibration: Calibration) -> NDArray[np.float32]:
+    """Calibrated probabilities by row, (n, classes) float32; NaN where a logit is not finite."""
     with np.errstate(invalid="ignore"):
-        scaled = (logits - logits.max(axis=1, keepdims=True)) / temperature
-        exponentials = np.exp(scaled, dtype=np.float32)
+        margins = (logits.max(axis=1, keepdims=True) - logits) / calibration.temperature
+        if calibration.exponent != 1.0:
+            margins **= calibration.exponent
+        exponentials = np.exp(-margins, dtype=np.float32)
         probabilities: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
     return probabilities

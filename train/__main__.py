@@ -1,4 +1,4 @@
-"""`python -m train`: train, fine-tune, evaluate, export, add a golden sample, import.
+"""`python -m train`: train, fine-tune, evaluate, export, recalibrate, add a golden sample, import.
 
 Exit codes: 0, 1 (one line of why), 2 usage or a missing package, 130 after Ctrl-C, 143 after SIGTERM.
 """
@@ -20,7 +20,17 @@ from models.errors import RotuloModelError
 from models.manifest import NAME_PATTERN
 
 try:
-    from train import evaluate, export, golden, import_weights, initial, photographs, process, run
+    from train import (
+        evaluate,
+        export,
+        golden,
+        import_weights,
+        initial,
+        photographs,
+        process,
+        recalibrate,
+        run,
+    )
     from train.bottles import command as bottles
     from train.distributed import join
     from train.errors import RunError, TrainError
@@ -41,6 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         "evaluate": evaluate.main,
         "export": export.main,
         "golden": golden.main,
+        "recalibrate": recalibrate.main,
         "import": import_weights.main,
         "bottles": bottles.main,
         "photographs": photographs.main,
@@ -110,8 +121,8 @@ def _train_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m train",
         description="Train a ResNet-18 on a folder or zip of images by class. "
-        "Also: `python -m train evaluate`, `export`, `golden`, `import`, `bottles` and `photographs`, each "
-        "with `--help`.",
+        "Also: `python -m train evaluate`, `export`, `recalibrate`, `golden`, `import`, `bottles` and "
+        "`photographs`, each with `--help`.",
     )
     parser.add_argument("recipe", nargs="?", choices=sorted(RECIPES), help="default: finetune, or scratch")
     parser.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -10,54 +11,81 @@ from models.engines.protocol import Logits
 from models.manifest import Calibration
 from models.predictor import softmax
 from train.data import Labels
-from train.metrics import Confidences, Correct, confidence_and_correct, nll
+from train.metrics import Confidences, Correct, confidence_and_correct, margins
+
+UNCALIBRATED = Calibration()
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
-_LOG_RANGE = (math.log(0.05), math.log(20.0))
-_ROUNDS = 60
+_TEMPERATURES = (0.05, 20.0)
+_EXPONENTS = (0.5, 3.0)
+# Twice the log-likelihood that one more parameter gains by chance, once in a hundred times (Wilks 1938).
+_NOT_BY_CHANCE = 6.63
 
 
 def fit(logits: Logits, labels: Labels, target_precision: float) -> Calibration:
-    """Temperature first, then the threshold on the confidences that it gives."""
-    temperature = fit_temperature(logits, labels)
-    confidences, correct = confidence_and_correct(softmax(logits, temperature), labels)
-    return Calibration(
-        temperature=temperature, uncertain_below=threshold_for(confidences, correct, target_precision)
-    )
+    """Temperature and exponent first, then the threshold on the confidences that they give."""
+    fitted = fit_confidences(logits, labels)
+    confidences, correct = confidence_and_correct(softmax(logits, fitted), labels)
+    threshold = threshold_for(confidences, correct, target_precision)
+    return fitted.model_copy(update={"uncertain_below": threshold})
 
 
-def fit_temperature(logits: Logits, labels: Labels) -> float:
-    """The temperature of least negative log-likelihood (Guo et al. 2017, arXiv 1706.04599) under targets
+def fit_confidences(logits: Logits, labels: Labels) -> Calibration:
+    """The likeliest temperature, and with it an exponent that is likelier than 1 by more than chance gives.
+
+    Likely by the mean log-likelihood (Guo et al. 2017, arXiv 1706.04599) under targets
     after Platt (1999, "Probabilistic outputs for support vector machines").
 
     Where every answer is right, the likelihood of the labels themselves has its best at temperature 0, and
     every confidence would be 1. But n images whose label is right say of the next one that it is with
     (n + 1) / (n + 2), by Laplace's rule of succession: that is a label's target, and the other classes share
     the rest. It weighs what one mistake more would. Platt counts each class by itself, having a bias to fit;
-    one temperature learns from all images. In 1/T the loss is convex, so in log(T) it has one valley, which
-    golden-section search (Kiefer 1953) finds.
+    one temperature learns from all images.
     """
-    doubt = _mean_margin(logits, labels) / (len(labels) + 2)
-    low, high = _LOG_RANGE
-    for _ in range(_ROUNDS):
+    loss = _Loss(logits, labels)
+    straight = loss.best_temperature(1.0)
+    exponent = _valley(lambda bend: loss.best_temperature(bend)[1], *_EXPONENTS, rounds=20)
+    bent = loss.best_temperature(exponent)
+    if 2 * len(labels) * (straight[1] - bent[1]) <= _NOT_BY_CHANCE:
+        return Calibration(temperature=round(straight[0], 6))
+    return Calibration(temperature=round(bent[0], 6), exponent=round(exponent, 6))
+
+
+class _Loss:
+    """Mean cross-entropy of the calibrated probabilities with their targets."""
+
+    def __init__(self, logits: Logits, labels: Labels) -> None:
+        self._margins = margins(logits)
+        self._labels = labels
+
+    def best_temperature(self, exponent: float) -> tuple[float, float]:
+        """The temperature of the least loss, and that loss.
+
+        In temperature ** -exponent the loss is convex, so it has one valley.
+        """
+        bent = self._margins**exponent
+        own = float(bent[np.arange(len(bent)), self._labels].mean())
+        others = (float(bent.sum(axis=1).mean()) - own) / (bent.shape[1] - 1)
+        target: float = own + (others - own) / (len(bent) + 2)  # cross-entropy is linear in its target
+
+        def loss(temperature: float) -> float:
+            scale = math.pow(temperature, -exponent)
+            return scale * target + float(np.log(np.exp(-scale * bent).sum(axis=1)).mean())
+
+        best = _valley(loss, *_TEMPERATURES, rounds=45)
+        return best, loss(best)
+
+
+def _valley(function: Callable[[float], float], low: float, high: float, rounds: int) -> float:
+    """Where a function is least, by golden-section search (Kiefer 1953) of the number's logarithm."""
+    low, high = math.log(low), math.log(high)
+    for _ in range(rounds):
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        if _loss(logits, labels, doubt, math.exp(left)) < _loss(logits, labels, doubt, math.exp(right)):
+        if function(math.exp(left)) < function(math.exp(right)):
             high = right
         else:
             low = left
-    return round(math.exp((low + high) / 2), 6)
-
-
-def _loss(logits: Logits, labels: Labels, doubt: float, temperature: float) -> float:
-    """Cross-entropy is linear in its target: what moves from the labels to the others costs the margin."""
-    return nll(logits, labels, temperature) + doubt / temperature
-
-
-def _mean_margin(logits: Logits, labels: Labels) -> float:
-    """How far the label's logit is above the mean of the other classes', over all images."""
-    own = logits[np.arange(len(labels)), labels].astype(np.float64)
-    others = (logits.sum(axis=1, dtype=np.float64) - own) / (logits.shape[1] - 1)
-    return float((own - others).mean())
+    return math.exp((low + high) / 2)
 
 
 def threshold_for(confidences: Confidences, correct: Correct, target_precision: float) -> float:

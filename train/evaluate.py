@@ -111,7 +111,7 @@ def evaluate(
 def separation(answers: Answers, calibration: Calibration) -> dict[str, Any]:
     """How well confidence tells right from wrong: for `evaluate`, beside what the card states."""
     labels, classes = answers.images.labels, answers.images.classes
-    probabilities = softmax(answers.logits, calibration.temperature)
+    probabilities = softmax(answers.logits, calibration)
     confidences, correct = metrics.confidence_and_correct(probabilities, labels)
     return {
         "wrong": int((~correct).sum()),
@@ -124,7 +124,7 @@ def separation(answers: Answers, calibration: Calibration) -> dict[str, Any]:
 def mistakes(answers: Answers, calibration: Calibration) -> list[Tile]:
     """Every wrong answer with its picture, the surest first."""
     images, classes = answers.images, answers.images.classes
-    probabilities = softmax(answers.logits, calibration.temperature)
+    probabilities = softmax(answers.logits, calibration)
     given, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(given != images.labels)
     return [
@@ -150,13 +150,13 @@ def run(engine: Engine, images: Images) -> Answers:
 def summary(answers: Answers, calibration: Calibration) -> dict[str, Any]:
     """Everything that the card states, for one set of images under one calibration."""
     labels = answers.images.labels
-    probabilities = softmax(answers.logits, calibration.temperature)
+    probabilities = softmax(answers.logits, calibration)
     confidences, correct = metrics.confidence_and_correct(probabilities, labels)
     return {
         "images": len(labels),
         "accuracy": float(correct.mean()),
         "ece": metrics.ece(confidences, correct),
-        "nll": metrics.nll(answers.logits, labels, calibration.temperature),
+        "nll": metrics.nll(answers.logits, labels, calibration),
         **metrics.at_threshold(confidences, correct, calibration.uncertain_below),
         "per_class_accuracy": {
             name: float(correct[labels == number].mean())

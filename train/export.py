@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -67,9 +67,15 @@ def export(model: Artifact, precision: ExportPrecision, source: Path, cache: Pat
     _check_possible(precision)
     images, rejected = data.load(open_source(source), model.manifest.preprocessing, cache)
     data.warn_of(rejected)
-    sides = _recorded_split(model, images)
+    sides = recorded_split(model, images)
     made = _int8(model, images, sides) if precision == "int8" else Made(openvino_graph.build(model))
-    measured = _measured(model, precision, made, images, sides)
+    engine = OpenVinoEngine(made.graph, precision, torch.get_num_threads())
+    measured = Export(
+        engine="openvino",
+        precision=precision,
+        files={name: artifact.sha256(content) for name, content in made.files.items()},
+        **measured_of(model, engine, images, sides, made.provenance),
+    )
     artifact.add_export(model.directory, measured, made.files)
     golden.add(model.directory, golden.sample_of(model) or _sample(model, images.take(sides.val)))
     return measured
@@ -86,7 +92,7 @@ def _check_possible(precision: ExportPrecision) -> None:
         raise EngineUnavailable(f"this processor has no {precision} instructions to measure with")
 
 
-def _recorded_split(model: Artifact, images: Images) -> Splits:
+def recorded_split(model: Artifact, images: Images) -> Splits:
     if images.classes != model.manifest.classes:
         raise DataError(f"the images' classes are not the model's, {', '.join(model.manifest.classes)}")
     return splits.reproduce(images, model.manifest.training)
@@ -111,24 +117,23 @@ def serialised(graph: ov.Model, name: str) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in paths}
 
 
-def _measured(
-    model: Artifact, precision: ExportPrecision, made: Made, images: Images, sides: Splits
-) -> Export:
-    """Calibrated on the validation images, for the precision that the model's own threshold was set for."""
-    engine = OpenVinoEngine(made.graph, precision, torch.get_num_threads())
+def measured_of(
+    model: Artifact, engine: OpenVinoEngine, images: Images, sides: Splits, provenance: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Those fields of an `Export` that say what `engine` answers, its calibration among them.
+
+    Calibrated on the validation images, for the precision that the model's own threshold was set for.
+    """
     validation = evaluate.run(engine, images.take(sides.val))
     target = model.manifest.metrics["target_precision"]
     calibration = calibrate.fit(validation.logits, validation.images.labels, target)
     figures = evaluate.summary(validation, calibration)
     stored = evaluate.summary(evaluate.answer(model, validation.images), model.manifest.calibration)
     test = evaluate.summary(evaluate.run(engine, images.take(sides.test)), calibration)
-    return Export(
-        engine="openvino",
-        precision=precision,
-        files={name: artifact.sha256(content) for name, content in made.files.items()},
-        calibration=calibration,
-        accuracy=figures["accuracy"],
-        accuracy_loss=round(stored["accuracy"] - figures["accuracy"], 6),
-        ece=figures["ece"],
-        metrics={"validation": figures, "test": test, "openvino": version("openvino"), **made.provenance},
-    )
+    return {
+        "calibration": calibration,
+        "accuracy": figures["accuracy"],
+        "accuracy_loss": round(stored["accuracy"] - figures["accuracy"], 6),
+        "ece": figures["ece"],
+        "metrics": {"validation": figures, "test": test, "openvino": version("openvino"), **provenance},
+    }

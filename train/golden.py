@@ -79,7 +79,7 @@ def choose(answers: Answers, predictor: Predictor) -> bytes:
     asked once more, as a load will ask, and the choice is among these answers.
     """
     pixels, labels = answers.images.pixels, answers.images.labels
-    about = _by_confidence(softmax(answers.logits, predictor.calibration.temperature), labels)
+    about = _by_confidence(softmax(answers.logits, predictor.calibration), labels)
     about = about[max(len(about) // 2 - ASKED_AGAIN // 2, 0) :][:ASKED_AGAIN]
     samples = [png(pixels[i]) for i in about]
     again = np.array([golden.answer(predictor, sample) for sample in samples], np.float32)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.engines.protocol import Logits
+from models.manifest import Calibration
 from train.data import Labels
 
 Probabilities = NDArray[np.float32]
@@ -43,12 +44,18 @@ def ece(confidences: Confidences, correct: Correct) -> float:
     return sum(b["share"] * abs(b["accuracy"] - b["confidence"]) for b in bins(confidences, correct))
 
 
-def nll(logits: Logits, labels: Labels, temperature: float) -> float:
-    """Mean negative log-likelihood of softmax(logits / temperature)."""
-    scaled = logits.astype(np.float64) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
+def nll(logits: Logits, labels: Labels, calibration: Calibration) -> float:
+    """Mean negative log-likelihood of the labels under the calibrated probabilities."""
+    scaled = (margins(logits) / calibration.temperature) ** calibration.exponent
     chosen = scaled[np.arange(len(labels)), labels]
-    return float(np.mean(np.log(np.exp(scaled).sum(axis=1)) - chosen))
+    return float(np.mean(np.log(np.exp(-scaled).sum(axis=1)) + chosen))
+
+
+def margins(logits: Logits) -> NDArray[np.float64]:
+    """How far each logit is below the largest of its row, (n, classes)."""
+    exact = logits.astype(np.float64)
+    below: NDArray[np.float64] = exact.max(axis=1, keepdims=True) - exact
+    return below
 
 
 def confusion(answers: Labels, labels: Labels, num_classes: int) -> NDArray[np.int64]:

@@ -20,7 +20,6 @@ from train import calibrate, checkpoint, evaluate, golden, loop, report
 from train.evaluate import Answers
 from train.state import State
 
-UNCALIBRATED = Calibration()
 CARD, REPORT = "card.md", "report.html"
 
 
@@ -50,7 +49,7 @@ def publish(
     validation = evaluate.answer(stored, setting.images.take(setting.splits.val))
     calibration = calibrate.fit(validation.logits, validation.images.labels, wanted.target_precision)
     test = evaluate.answer(stored, setting.images.take(setting.splits.test))
-    metrics = _metrics(validation, test, calibration) | {"target_precision": wanted.target_precision}
+    metrics = figures(validation, test, calibration) | {"target_precision": wanted.target_precision}
     spec = spec.model_copy(update={"calibration": calibration, "metrics": metrics})
     page = report.page(report.Story(spec, state.history, test))
     (setting.directory / REPORT).write_text(page, encoding="utf-8")
@@ -123,9 +122,9 @@ def _save(models_dir: Path, spec: ModelSpec, weights: Weights, sample: bytes) ->
         return artifact.move(made, models_dir)
 
 
-def _metrics(validation: Answers, test: Answers, calibration: Calibration) -> dict[str, Any]:
-    """Before calibration (temperature 1) and after, the threshold the same: only confidences move."""
-    before = calibration.model_copy(update={"temperature": UNCALIBRATED.temperature})
+def figures(validation: Answers, test: Answers, calibration: Calibration) -> dict[str, Any]:
+    """Before calibration and after, the threshold the same: only confidences move."""
+    before = calibrate.UNCALIBRATED.model_copy(update={"uncertain_below": calibration.uncertain_below})
     return {
         "validation": evaluate.summary(validation, calibration),
         "test": evaluate.summary(test, calibration),

@@ -19,6 +19,7 @@ from models.images import Pixels
 from models.manifest import ModelSpec
 from models.predictor import softmax
 from train import metrics
+from train.calibrate import UNCALIBRATED
 from train.data import Labels
 from train.evaluate import Answers
 
@@ -68,8 +69,8 @@ def _figures(spec: ModelSpec) -> dict[str, Any]:
 
 def _facts(story: Story) -> dict[str, Any]:
     spec, test = story.spec, story.test
-    probabilities = softmax(test.logits, spec.calibration.temperature)
-    raw = softmax(test.logits, 1.0)
+    probabilities = softmax(test.logits, spec.calibration)
+    raw = softmax(test.logits, UNCALIBRATED)
     answers, labels = probabilities.argmax(axis=1), test.images.labels
     after = metrics.confidence_and_correct(probabilities, labels)
     return {

@@ -31,7 +31,7 @@ _MODEL = {
     "max_batch_size": 32,
     "max_waiting": 1024,
     "latency": [{"size": 1, "typical_seconds": 0.002, "p99_seconds": 0.004}],
-    "calibration": {"temperature": 1.1, "uncertain_below": 0.6},
+    "calibration": {"temperature": 1.1, "exponent": 1.0, "uncertain_below": 0.6},
     "metrics": {"accuracy": 0.9},
     "training": {"seed": 1},
     "weights_sha256": "0" * 64,

@@ -825,12 +825,15 @@ class TestTheDevice:
         assert sizes == [1, 1, 2, 2, 4, 4, 6, 8, 8]
         assert batcher.latency.typical(5) == batcher.latency.typical(6)
 
-    async def test_a_model_rebuilt_from_the_curve_that_is_told_has_the_same_steps(self, make: Make) -> None:
+    async def test_the_curve_is_told_at_both_ends_of_each_step(self, make: Make) -> None:
+        steps = [1, 2, 3, 8, 12, 16]
         batcher = make(double, BatchPolicy(1.0, max_batch_size=16))
-        await batcher.warm_up(0, [1, 2, 3, 8, 12, 16], repeats=1)
-        again = LatencyModel.from_curve(batcher.curve())
+        await batcher.warm_up(0, steps, repeats=1)
+        assert [point.size for point in batcher.curve()] == [1, 2, 3, 4, 8, 9, 12, 13, 16]
+        known = LatencyModel([(size, 0.01 * size) for size in (1, 2, 4, 8, 16)], steps)
+        told = LatencyModel.from_curve(known.curve(point.size for point in batcher.curve()))
         for size in range(1, 17):
-            assert again.typical(size) == pytest.approx(batcher.latency.typical(size))
+            assert told.typical(size) == pytest.approx(known.typical(size))
 
     @pytest.mark.parametrize(
         ("answers", "failure"),

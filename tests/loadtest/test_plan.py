@@ -106,18 +106,27 @@ def test_a_level_is_forecast_by_a_curve_that_has_its_refusals_in_it_already() ->
     empty = np.zeros(len(scheduled))
     rows = Rows(scheduled, empty, empty, empty, empty.astype(np.int8), empty.astype(np.str_), {})
     watched: Any = None
-    calm = {"outside_ms_p50": 2.0, "decode_ms_p50": 1.0}
+    calm = {"outside_ms_p50": 2.0, "decode_ms_p50": 0.0}
     expected = levels.forecast(bench, MODEL, Measurement(rows, {}, watched, {}), calm)
     assert expected["goodput_per_second"] == pytest.approx(32 / 0.036, rel=0.1)
 
 
-def test_images_that_take_long_to_decode_are_forecast_to_wait_longer() -> None:
-    dear = question(MODEL, outside_seconds=0.002, refusal_seconds=0.0, decode_seconds=0.004)
-    cheap = question(MODEL, outside_seconds=0.002, refusal_seconds=0.0)
-    p99_ms = [
-        figures(forecast(asked, times(400)), SECONDS, 0.1)["response_ms_p99"] for asked in (cheap, dear)
-    ]
-    assert p99_ms[0] < 0.9 * p99_ms[1]
+def test_a_level_is_forecast_with_what_its_images_took_to_decode_in_calm() -> None:
+    bench = Bench("", [], Arrivals.POISSON, 889.0, SECONDS, 0.1)
+    scheduled = np.array(times(400)) + bench.calm_seconds
+    empty = np.zeros(len(scheduled))
+    rows = Rows(scheduled, empty, empty, empty, empty.astype(np.int8), empty.astype(np.str_), {})
+    watched: Any = None
+    cheap_ms, dear_ms = (
+        levels.forecast(
+            bench,
+            MODEL,
+            Measurement(rows, {}, watched, {}),
+            {"outside_ms_p50": 5.0, "decode_ms_p50": decode_ms},
+        )["response_ms_p99"]
+        for decode_ms in (0.0, 4.0)
+    )
+    assert cheap_ms < 0.9 * dear_ms
 
 
 def test_a_forecast_is_summed_up_by_the_rules_of_what_is_measured() -> None:

@@ -14,6 +14,7 @@ from models.engines.protocol import Engine
 from models.engines.torch_engine import TorchEngine
 from models.errors import BadArtifact, BadOutput
 from models.images import prepare
+from models.manifest import Calibration
 from models.predictor import FEW_CLASSES, Prediction, Predictor, softmax
 from tests.conftest import SAMPLES, TOLERANCE, ImageMaker, spec
 
@@ -77,12 +78,21 @@ def test_the_likeliest_classes_come_first_and_equals_by_their_index(count: int) 
 def test_the_temperature_softens_the_confidence_and_keeps_the_order() -> None:
     logits = np.array([[1, 2, 3]], np.float32)
     expected = np.exp(logits / 2) / np.exp(logits / 2).sum()
-    assert softmax(logits, 2.0) == pytest.approx(expected, abs=1e-6)
-    assert softmax(logits, 2.0).max() < softmax(logits, 1.0).max()
+    assert softmax(logits, Calibration(temperature=2.0)) == pytest.approx(expected, abs=1e-6)
+    assert softmax(logits, Calibration(temperature=2.0)).max() < softmax(logits, Calibration()).max()
+
+
+def test_an_exponent_above_1_makes_the_sure_surer_and_the_unsure_less_sure_and_keeps_the_order() -> None:
+    logits = np.array([[0.0, -0.5, -2.0], [0.0, -3.0, -4.0]], np.float32)
+    straight, bent = softmax(logits, Calibration()), softmax(logits, Calibration(exponent=2.0))
+    weights = np.exp([0.0, -0.25, -4.0])
+    assert bent[0] == pytest.approx(weights / weights.sum(), abs=1e-6)
+    assert bent[0].max() < straight[0].max() < straight[1].max() < bent[1].max()
+    assert (bent.argsort(axis=1) == straight.argsort(axis=1)).all()
 
 
 def test_huge_logits_do_not_overflow() -> None:
-    assert softmax(np.array([[1e30, -1e30]], np.float32), 1.0).tolist() == [[1, 0]]
+    assert softmax(np.array([[1e30, -1e30]], np.float32), Calibration()).tolist() == [[1, 0]]
 
 
 class _Engine(Engine):

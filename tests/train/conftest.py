@@ -100,7 +100,7 @@ def recorded(sided_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         normalisation=normalisation,
         training={
             "recipe": recipe.model_dump(mode="json"),
-            "data": sides.record(images.digests, recipe.seed),
+            "data": {"source": sided_folder.name, **sides.record(images.digests, recipe.seed)},
         },
         metrics={"target_precision": 0.98},
     )

@@ -16,7 +16,7 @@ from models.artifact import Artifact
 from models.engines.choice import Wish
 from models.engines.openvino_engine import capabilities
 from models.images import prepare
-from models.manifest import Export, ModelSpec
+from models.manifest import Calibration, Export, ModelSpec
 from models.predictor import Prediction
 from train import quantize
 from train.__main__ import main
@@ -106,6 +106,31 @@ def test_an_export_has_a_calibration_of_its_own(exported: Path) -> None:
     assert export.calibration.temperature != manifest.calibration.temperature
     assert export.metrics["validation"]["precision"] >= 0.98
     assert loader.load(exported, INT8).calibration == export.calibration
+
+
+@needs_int8
+def test_a_model_that_was_calibrated_badly_is_calibrated_anew_with_its_export_and_its_golden_sample(
+    exported: Path, sided_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = copy(exported, tmp_path)
+    asked = ["--model", str(model), "--data", str(sided_folder), "--cache", str(tmp_path / "cache")]
+    assert main(["recalibrate", *asked]) == 0
+    good = artifact.load_manifest(model)
+    assert good.calibration.temperature != 1.0
+    assert good.exports[0].calibration == artifact.load_manifest(exported).exports[0].calibration
+    bad = Calibration(temperature=9.0)
+    spoilt = tuple(export.model_copy(update={"calibration": bad}) for export in good.exports)
+    artifact.set_calibration(model, bad, good.metrics, spoilt)
+    assert main(["recalibrate", *asked]) == 0
+    after = artifact.load_manifest(model)
+    assert (after.calibration, after.metrics) == (good.calibration, good.metrics)
+    (export,), (good_export,) = after.exports, good.exports
+    golden = {"golden": None}  # the sample that went is chosen again, and may be another
+    assert export.model_copy(update=golden) == good_export.model_copy(update=golden)
+    assert None not in (after.golden, export.golden)
+    assert "calibration" in (model / "card.md").read_text()
+    loader.load(model, INT8)
+    assert caplog.records == []  # the sample was there to be checked
 
 
 @needs_int8

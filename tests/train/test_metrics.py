@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.manifest import Calibration
 from models.predictor import softmax
 from train import metrics
 
@@ -40,8 +41,9 @@ def test_the_bins_hold_every_image_once(answers: list[tuple[float, bool]]) -> No
 def test_the_likelihood_is_that_of_the_probabilities_served() -> None:
     logits = GENERATOR.normal(size=(50, 3)).astype(np.float32)
     labels = GENERATOR.integers(0, 3, 50)
-    served = softmax(logits, 1.7)[np.arange(50), labels]
-    assert metrics.nll(logits, labels, 1.7) == pytest.approx(-np.log(served).mean(), rel=1e-5)
+    calibration = Calibration(temperature=1.7, exponent=1.3)
+    served = softmax(logits, calibration)[np.arange(50), labels]
+    assert metrics.nll(logits, labels, calibration) == pytest.approx(-np.log(served).mean(), rel=1e-5)
 
 
 def test_rows_of_the_confusion_are_labels_and_columns_answers() -> None:

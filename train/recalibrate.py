@@ -1,0 +1,71 @@
+"""`python -m train recalibrate`: the confidences of a model that is there, fitted anew."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from models import artifact
+from models.artifact import Artifact
+from models.engines import openvino_graph
+from models.engines.openvino_engine import OpenVinoEngine, capabilities
+from models.manifest import Export, Manifest
+from train import calibrate, data, evaluate, golden, publish, report
+from train.data import Images
+from train.export import measured_of, recorded_split
+from train.flags import add_cache, add_model
+from train.sources import open_source
+from train.splits import Splits
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Recalibrate, and print the expected calibration errors on the test images."""
+    parser = argparse.ArgumentParser(
+        prog="python -m train recalibrate",
+        description="Fit the calibration of a model and its exports anew, on its own validation images: "
+        "where it was published by an earlier version, whose method was another.",
+    )
+    add_model(parser)
+    parser.add_argument("--data", type=Path, required=True, help="what the model was trained on")
+    add_cache(parser)
+    given = parser.parse_args(arguments)
+    model = evaluate.find_artifact(given.model, given.models_dir)
+    after = recalibrate(model, given.data, given.cache)
+    for precision, metrics in [("fp32", after.metrics), *((e.precision, e.metrics) for e in after.exports)]:
+        print(f"{precision:8} test ece {metrics['test']['ece']:.4f}")
+    print(model.directory)
+
+
+def recalibrate(model: Artifact, source: Path, cache: Path) -> Manifest:
+    """Fit, measure, and put it into `model.json` and the card; the weights and the exports' files stay.
+
+    An export at a precision that this processor lacks keeps what it has. `source` holds the images that the
+    model was trained on; raises DataError where they do not give the split that the model records.
+    """
+    images, rejected = data.load(open_source(source), model.manifest.preprocessing, cache)
+    data.warn_of(rejected)
+    sides = recorded_split(model, images)
+    target = model.manifest.metrics["target_precision"]
+    validation = evaluate.answer(model, images.take(sides.val))
+    calibration = calibrate.fit(validation.logits, validation.images.labels, target)
+    test = evaluate.answer(model, images.take(sides.test))
+    figures = publish.figures(validation, test, calibration) | {"target_precision": target}
+    exports = tuple(_again(model, export, images, sides) for export in model.manifest.exports)
+    sample = golden.sample_of(model) or golden.choose(validation, golden.predictor_of(model, calibration))
+    artifact.set_calibration(model.directory, calibration, figures, exports)
+    golden.add(model.directory, sample)
+    after = artifact.load_manifest(model.directory)
+    (model.directory / publish.CARD).write_text(report.card(after), encoding="utf-8")
+    return after
+
+
+def _again(model: Artifact, export: Export, images: Images, sides: Splits) -> Export:
+    if export.precision not in capabilities():
+        return export
+    graph = openvino_graph.read(model, export)
+    engine = OpenVinoEngine(graph, export.precision, torch.get_num_threads())
+    provenance = {k: v for k, v in export.metrics.items() if k not in ("validation", "test", "openvino")}
+    return export.model_copy(update=measured_of(model, engine, images, sides, provenance))
