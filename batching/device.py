@@ -52,9 +52,8 @@ class Device:
     """One engine, shared by several batchers on one event loop.
 
     A thread takes one batch at a time and comes back to the loop once per batch. There the next batch is
-    handed over before the answers of the last go out, so that the device does not wait for the loop. A batch
-    that is full, or that deadlines limit, is there before that, for a second thread, where the engine can
-    take it (`DeviceSchedule`).
+    handed over before the answers of the last go out, so that the device does not wait for the loop. A full
+    batch is there before that, for a second thread, where the engine can take it (`DeviceSchedule`).
 
     Times are of time.monotonic(), from which a loop's own time() differs only in being coarser: uvloop's has
     whole milliseconds.

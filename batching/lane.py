@@ -116,18 +116,6 @@ class Lane(Generic[AnyTicket]):
         """Whether as many wait as make up the largest batch worth forming."""
         return len(self.line) >= self.policy.full_size(self.latency)
 
-    def is_limited(self, begins_at: float) -> bool:
-        """Whether the next batch, to begin then, would leave some out for the earliest deadline's sake, and
-        still be nearly as efficient as a full one, and one that may be handed over behind another.
-        """
-        earliest = self.line.next_deadline()
-        if earliest is None:
-            return False
-        size = self.latency.largest_within(earliest - begins_at, len(self.line))
-        return self.pipelined_from <= size < len(self.line) and self.policy.is_worth_closing_ahead(
-            size, self.latency
-        )
-
     def close_batch(
         self, now: float, most_seconds: float = inf, begins_at: float = -inf
     ) -> ClosedBatch[AnyTicket]:

@@ -12,9 +12,6 @@ from batching.latency import LatencyModel
 _EFFICIENT = (
     0.95  # of the throughput at full size: below it, a batch costs more than the head it was kept for
 )
-# The same of a batch that is closed before the one ahead of it has ended: it loses no more than the time that
-# the engine would wait between the two, about a tenth of a batch of 25 ms.
-_EFFICIENT_AHEAD = 0.9
 _LEAST_THROUGHPUT = 0.5  # of that at full size: what a model keeps, however little time others leave it
 
 
@@ -94,10 +91,6 @@ class BatchPolicy:
         enough = _LEAST_THROUGHPUT * _throughput(alone, latency)
         least = 1 + bisect_left(range(1, alone), enough, key=lambda size: _throughput(size, latency))
         return max(least, latency.largest_within(most_seconds, alone))
-
-    def is_worth_closing_ahead(self, size: int, latency: LatencyModel) -> bool:
-        """Whether a batch of this size loses no more than the gap before it would."""
-        return _throughput(size, latency) >= _EFFICIENT_AHEAD * _throughput(self.full_size(latency), latency)
 
     def done_after(self, ahead: Ahead, latency: LatencyModel, most_seconds: float = inf) -> float:
         """Seconds within which a newcomer is promised its answer.

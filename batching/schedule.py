@@ -44,8 +44,8 @@ class DeviceSchedule(Generic[AnyTicket]):
 
     Shortly before a batch is expected to end, the next one may be closed to begin right behind it: the device
     need not wait until its end is known. Only where as many wait as a full batch takes, which gains nothing
-    by waiting for more, or more than the earliest deadline leaves time for, and where no other model waits or
-    was asked for lately. One that comes after such a silence may find two batches before it.
+    by waiting for more, and where no other model waits or was asked for lately. One that comes after such a
+    silence may find two batches before it.
     """
 
     def __init__(self) -> None:
@@ -149,17 +149,10 @@ class DeviceSchedule(Generic[AnyTicket]):
     def _close_behind(
         self, lane: Lane[AnyTicket], now: float
     ) -> tuple[Lane[AnyTicket], ClosedBatch[AnyTicket]] | None:
-        begins_at = now + self._rest_seconds(now)
-        if not (lane.has_full_batch or (not self._is_late(now) and lane.is_limited(begins_at))):
-            return None
         others_wait = any(other.line for other in self._lanes if other is not lane)
-        if others_wait or self._most_seconds(lane, now) < inf:
+        if others_wait or not lane.has_full_batch or self._most_seconds(lane, now) < inf:
             return None
-        return lane, lane.close_batch(now, begins_at=begins_at)
-
-    def _is_late(self, now: float) -> bool:
-        """Whether the running batch should have ended: then nobody knows when the next one begins."""
-        return self.running is not None and now > self.running.ends_at
+        return lane, lane.close_batch(now, begins_at=now + self._rest_seconds(now))
 
     def measured(self, ended_at: float) -> None:
         """One of the measurements has ended, and what was given to the device behind it begins."""

@@ -245,58 +245,6 @@ class TestBehindTheRunningBatch:
         world.arrive(world.models[0])
         assert self.sizes(world) == [2, 4]
 
-    def test_so_is_one_with_more_callers_than_its_first_has_time_for(self) -> None:
-        """Begun in 10 ms, a batch of five takes 50 more: the first to be answered has 51 ms left."""
-        asked = model(fixed=0.0, each=0.010, max_batch_size=8, pipelined_from=2)
-        world = World(asked)
-        for _ in range(3):
-            world.arrive(asked)
-        world.dispatch()
-        world.now = 0.020
-        for deadline in (0.071, 0.5, 0.5, 0.5):
-            asked.lane.line.offer(Ticket(world.now, deadline))
-        assert self.sizes(world) == [3]
-        asked.lane.line.offer(Ticket(world.now, 0.5))
-        assert self.sizes(world) == [3, 4]
-        assert asked.batches[-1].reason is CloseReason.DEADLINE
-        assert len(asked.lane.line) == 1
-
-    @pytest.mark.parametrize("deadline", [0.015, 0.031, 0.045])
-    def test_one_whose_first_has_no_time_for_more_than_a_few_may_still_grow(self, deadline: float) -> None:
-        """Whether it is over, hopeless, or takes one along: it need not cost the others their full batch."""
-        asked = model(fixed=0.0, each=0.010, max_batch_size=8, pipelined_from=2)
-        world = World(asked)
-        for _ in range(3):
-            world.arrive(asked)
-        world.dispatch()
-        world.now = 0.020
-        for due in (deadline, 0.5, 0.5, 0.5, 0.5):
-            asked.lane.line.offer(Ticket(world.now, due))
-        assert self.sizes(world) == [3]
-
-    def test_one_that_deadlines_make_inefficient_may_still_grow(self) -> None:
-        asked = model(fixed=0.030, each=0.001, max_batch_size=32, pipelined_from=2)
-        world = World(asked)
-        world.arrive(asked)
-        world.arrive(asked)
-        world.dispatch()
-        world.now = 0.025
-        for due in (0.066, 0.5, 0.5, 0.5, 0.5):  # it has time for three more, which take as long as all
-            asked.lane.line.offer(Ticket(world.now, due))
-        assert self.sizes(world) == [2]
-
-    def test_behind_a_batch_that_is_late_nobody_is_given_up_for_a_guess(self) -> None:
-        asked = model(fixed=0.0, each=0.010, max_batch_size=8, pipelined_from=2)
-        world = World(asked)
-        for _ in range(3):
-            world.arrive(asked)
-        world.dispatch()
-        world.now = 0.050
-        for _ in range(6):
-            asked.lane.line.offer(Ticket(world.now, 0.115))
-        assert self.sizes(world) == [3]
-        assert asked.dropped == []
-
     def test_no_third_batch_is_closed(self) -> None:
         world = self.backlog(12)
         world.dispatch()
