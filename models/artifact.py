@@ -1,8 +1,9 @@
 """A model on disk: `ROOT/name/version/` with `model.json` and `weights.safetensors`.
 
 A version is written once, in one rename, and its weights never change; exports and a golden sample may be
-added beside them. Loading trusts nothing: the manifest must fit the schema and its own directory, no file may
-lie outside of it, the weights must hash to what it says and be finite.
+added beside them, and its confidences calibrated anew. Loading trusts nothing: the manifest must fit the
+schema and its own directory, no file may lie outside of it, the weights must hash to what it says and be
+finite.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from models.errors import BadArtifact
-from models.manifest import Calibration, Export, Golden, Manifest, ModelSpec, WeightsFile
+from models.manifest import Export, Golden, Manifest, ModelSpec, WeightsFile
 
 Weights = dict[str, NDArray[Any]]
 
@@ -111,12 +112,12 @@ def add_export(directory: Path, export: Export, contents: Mapping[str, bytes]) -
     _add(directory, {"exports": tuple(others)}, contents, {"exports": (*others, export)})
 
 
-def set_calibration(
-    directory: Path, calibration: Calibration, metrics: Mapping[str, Any], exports: tuple[Export, ...]
-) -> None:
-    """Another calibration, with what was measured with it. The golden sample goes: it is to be set anew."""
-    told = {"calibration": calibration, "metrics": metrics, "exports": exports, "golden": None}
-    _write_manifest(directory, load_manifest(directory).model_copy(update=told))
+def replace_manifest(directory: Path, before: Manifest, after: Manifest) -> None:
+    """Other words about the same files, in one rename; raises BadArtifact if `before` is no longer what is
+    said, as when something was added meanwhile."""
+    if load_manifest(directory) != before:
+        raise BadArtifact(f"{directory / MANIFEST_FILE} was changed meanwhile; nothing is written")
+    _write_manifest(directory, after)
 
 
 def set_golden(directory: Path, golden: Golden, image: bytes, exports: tuple[Export, ...]) -> None:

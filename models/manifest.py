@@ -83,9 +83,10 @@ class Calibration(_Frozen):
 
     The margin of a class is how far its logit is below the largest. With an exponent of 1 that is
     softmax(logits / temperature) (Guo et al. 2017, arXiv 1706.04599). Another one bends it, and keeps the
-    order of the classes (one of the functions of Rahimi et al. 2020, arXiv 2003.06820). Label smoothing asks
-    for one above 1: it holds the margins of sure answers down, near those of the half sure, and a temperature
-    that makes the first as sure as they are right makes the others too sure.
+    order of the classes but for what float32 rounds off (one of the functions of Rahimi et al. 2020, arXiv
+    2003.06820). Label smoothing asks for one above 1: it holds the margins of sure answers down, near those
+    of the half sure, and a temperature that makes the first as sure as they are right makes the others too
+    sure.
     """
 
     temperature: float = Field(default=1.0, gt=0)

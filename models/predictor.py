@@ -88,7 +88,7 @@ class Predictor:
 
 def softmax(logits: Logits, calibration: Calibration) -> NDArray[np.float32]:
     """Calibrated probabilities by row, (n, classes) float32; NaN where a logit is not finite."""
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         margins = (logits.max(axis=1, keepdims=True) - logits) / calibration.temperature
         if calibration.exponent != 1.0:
             margins **= calibration.exponent

@@ -17,7 +17,7 @@ UNCALIBRATED = Calibration()
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _TEMPERATURES = (0.05, 20.0)
-_EXPONENTS = (0.5, 3.0)
+_EXPONENTS = (1.0, 2.5)  # below 1 no margin would be too small to matter, and no label asks for it
 # Twice the log-likelihood that one more parameter gains by chance, once in a hundred times (Wilks 1938).
 _NOT_BY_CHANCE = 6.63
 
@@ -44,7 +44,7 @@ def fit_confidences(logits: Logits, labels: Labels) -> Calibration:
     """
     loss = _Loss(logits, labels)
     straight = loss.best_temperature(1.0)
-    exponent = _valley(lambda bend: loss.best_temperature(bend)[1], *_EXPONENTS, rounds=20)
+    exponent = _valley(lambda bend: loss.best_temperature(bend, rounds=25)[1], *_EXPONENTS, rounds=20)
     bent = loss.best_temperature(exponent)
     if 2 * len(labels) * (straight[1] - bent[1]) <= _NOT_BY_CHANCE:
         return Calibration(temperature=round(straight[0], 6))
@@ -58,7 +58,7 @@ class _Loss:
         self._margins = margins(logits)
         self._labels = labels
 
-    def best_temperature(self, exponent: float) -> tuple[float, float]:
+    def best_temperature(self, exponent: float, rounds: int = 45) -> tuple[float, float]:
         """The temperature of the least loss, and that loss.
 
         In temperature ** -exponent the loss is convex, so it has one valley.
@@ -72,19 +72,25 @@ class _Loss:
             scale = math.pow(temperature, -exponent)
             return scale * target + float(np.log(np.exp(-scale * bent).sum(axis=1)).mean())
 
-        best = _valley(loss, *_TEMPERATURES, rounds=45)
+        best = _valley(loss, *_TEMPERATURES, rounds)
         return best, loss(best)
 
 
 def _valley(function: Callable[[float], float], low: float, high: float, rounds: int) -> float:
-    """Where a function is least, by golden-section search (Kiefer 1953) of the number's logarithm."""
+    """Where a function that falls and then rises is least, by golden-section search (Kiefer 1953) of the
+    number's logarithm."""
     low, high = math.log(low), math.log(high)
+    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+    at_left, at_right = function(math.exp(left)), function(math.exp(right))
     for _ in range(rounds):
-        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        if function(math.exp(left)) < function(math.exp(right)):
-            high = right
+        if at_left < at_right:
+            high, right, at_right = right, left, at_left
+            left = high - _GOLDEN * (high - low)
+            at_left = function(math.exp(left))
         else:
-            low = left
+            low, left, at_left = left, right, at_right
+            right = low + _GOLDEN * (high - low)
+            at_right = function(math.exp(right))
     return math.exp((low + high) / 2)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -34,8 +35,10 @@ def main(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     model = evaluate.find_artifact(given.model, given.models_dir)
     after = recalibrate(model, given.data, given.cache)
-    for precision, metrics in [("fp32", after.metrics), *((e.precision, e.metrics) for e in after.exports)]:
-        print(f"{precision:8} test ece {metrics['test']['ece']:.4f}")
+    print(f"{'fp32':8} test ece {after.metrics['test']['ece']:.4f}")
+    for export in after.exports:
+        measured = f"test ece {export.metrics['test']['ece']:.4f}"
+        print(f"{export.precision:8} {measured if _runs_here(export) else 'not measured on this processor'}")
     print(model.directory)
 
 
@@ -43,7 +46,8 @@ def recalibrate(model: Artifact, source: Path, cache: Path) -> Manifest:
     """Fit, measure, and put it into `model.json` and the card; the weights and the exports' files stay.
 
     An export at a precision that this processor lacks keeps what it has. `source` holds the images that the
-    model was trained on; raises DataError where they do not give the split that the model records.
+    model was trained on; raises DataError where they do not give the split that the model records,
+    BadArtifact where the model was changed meanwhile.
     """
     images, rejected = data.load(open_source(source), model.manifest.preprocessing, cache)
     data.warn_of(rejected)
@@ -54,16 +58,28 @@ def recalibrate(model: Artifact, source: Path, cache: Path) -> Manifest:
     test = evaluate.answer(model, images.take(sides.test))
     figures = publish.figures(validation, test, calibration) | {"target_precision": target}
     exports = tuple(_again(model, export, images, sides) for export in model.manifest.exports)
-    sample = golden.sample_of(model) or golden.choose(validation, golden.predictor_of(model, calibration))
-    artifact.set_calibration(model.directory, calibration, figures, exports)
-    golden.add(model.directory, sample)
-    after = artifact.load_manifest(model.directory)
+    told = {"calibration": calibration, "metrics": figures, "exports": exports}
+    after = _with_golden_answers(replace(model, manifest=model.manifest.model_copy(update=told)))
+    artifact.replace_manifest(model.directory, model.manifest, after)
     (model.directory / publish.CARD).write_text(report.card(after), encoding="utf-8")
     return after
 
 
+def _with_golden_answers(model: Artifact) -> Manifest:
+    """To the sample that it has, if it has one."""
+    sample = golden.sample_of(model)
+    if sample is None:
+        return model.manifest
+    answers, exports = golden.answers_to(sample, model)
+    return model.manifest.model_copy(update={"golden": answers, "exports": exports})
+
+
+def _runs_here(export: Export) -> bool:
+    return export.precision in capabilities()
+
+
 def _again(model: Artifact, export: Export, images: Images, sides: Splits) -> Export:
-    if export.precision not in capabilities():
+    if not _runs_here(export):
         return export
     graph = openvino_graph.read(model, export)
     engine = OpenVinoEngine(graph, export.precision, torch.get_num_threads())

@@ -92,7 +92,9 @@ def test_an_exponent_above_1_makes_the_sure_surer_and_the_unsure_less_sure_and_k
 
 
 def test_huge_logits_do_not_overflow() -> None:
-    assert softmax(np.array([[1e30, -1e30]], np.float32), Calibration()).tolist() == [[1, 0]]
+    for exponent in (1.0, 2.5):
+        huge = np.array([[1e30, -1e30]], np.float32)
+        assert softmax(huge, Calibration(exponent=exponent)).tolist() == [[1, 0]]
 
 
 class _Engine(Engine):

@@ -7,6 +7,7 @@ import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +17,9 @@ from models.artifact import Artifact
 from models.engines.choice import Wish
 from models.engines.openvino_engine import capabilities
 from models.images import prepare
-from models.manifest import Calibration, Export, ModelSpec
+from models.manifest import Calibration, Export, Manifest, ModelSpec
 from models.predictor import Prediction
-from train import quantize
+from train import golden, quantize, recalibrate, report
 from train.__main__ import main
 
 needs_int8 = pytest.mark.skipif(
@@ -108,29 +109,60 @@ def test_an_export_has_a_calibration_of_its_own(exported: Path) -> None:
     assert loader.load(exported, INT8).calibration == export.calibration
 
 
+@pytest.fixture
+def spoilt(exported: Path, tmp_path: Path) -> Path:
+    """The same with confidences that mean nothing, and an answer to its golden sample that is not its own."""
+    model = copy(exported, tmp_path)
+    good, bad = artifact.load_manifest(model), Calibration(temperature=9.0)
+    exports = tuple(export.model_copy(update={"calibration": bad}) for export in good.exports)
+    told = {"calibration": bad, "exports": exports}
+    artifact.replace_manifest(model, good, good.model_copy(update=told))
+    return model
+
+
+def recalibrated(model: Path, images: Path) -> int:
+    cache = str(model.parent.parent / "cache")
+    return main(["recalibrate", "--model", str(model), "--data", str(images), "--cache", cache])
+
+
 @needs_int8
 def test_a_model_that_was_calibrated_badly_is_calibrated_anew_with_its_export_and_its_golden_sample(
-    exported: Path, sided_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    exported: Path, spoilt: Path, sided_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = copy(exported, tmp_path)
-    asked = ["--model", str(model), "--data", str(sided_folder), "--cache", str(tmp_path / "cache")]
-    assert main(["recalibrate", *asked]) == 0
-    good = artifact.load_manifest(model)
-    assert good.calibration.temperature != 1.0
-    assert good.exports[0].calibration == artifact.load_manifest(exported).exports[0].calibration
-    bad = Calibration(temperature=9.0)
-    spoilt = tuple(export.model_copy(update={"calibration": bad}) for export in good.exports)
-    artifact.set_calibration(model, bad, good.metrics, spoilt)
-    assert main(["recalibrate", *asked]) == 0
-    after = artifact.load_manifest(model)
-    assert (after.calibration, after.metrics) == (good.calibration, good.metrics)
-    (export,), (good_export,) = after.exports, good.exports
-    golden = {"golden": None}  # the sample that went is chosen again, and may be another
-    assert export.model_copy(update=golden) == good_export.model_copy(update=golden)
-    assert None not in (after.golden, export.golden)
-    assert "calibration" in (model / "card.md").read_text()
-    loader.load(model, INT8)
-    assert caplog.records == []  # the sample was there to be checked
+    assert recalibrated(spoilt, sided_folder) == 0
+    before, after = artifact.load_manifest(exported), artifact.load_manifest(spoilt)
+    assert after.calibration.temperature not in (1.0, 9.0)
+    assert after.exports == before.exports  # as when it was exported
+    assert after.metrics["test"]["images"] == before.exports[0].metrics["test"]["images"]
+    assert (spoilt / "card.md").read_text() == report.card(after)
+    loader.load(spoilt, INT8)
+    assert caplog.records == []  # its golden sample was there to be checked
+
+
+@needs_int8
+def test_an_export_that_this_processor_cannot_run_keeps_its_calibration_and_its_golden_answer(
+    spoilt: Path, sided_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = only_export(spoilt)
+    for module in (recalibrate, golden):
+        monkeypatch.setattr(module, "capabilities", lambda: frozenset({"fp32"}))
+    assert recalibrated(spoilt, sided_folder) == 0
+    assert only_export(spoilt) == before
+    assert "int8     not measured" in capsys.readouterr().out
+
+
+@needs_int8
+def test_a_model_that_was_changed_while_it_was_measured_is_left_alone(
+    spoilt: Path, sided_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(*_: Any) -> Manifest:
+        found = artifact.load_manifest(spoilt)
+        artifact.replace_manifest(spoilt, found, found.model_copy(update={"exports": ()}))
+        return found
+
+    monkeypatch.setattr(recalibrate, "_with_golden_answers", meanwhile)
+    assert recalibrated(spoilt, sided_folder) == 1
+    assert artifact.load_manifest(spoilt).exports == ()
 
 
 @needs_int8
