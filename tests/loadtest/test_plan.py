@@ -100,33 +100,24 @@ def test_refusing_costs_the_device_time() -> None:
     assert goodput(forecast(dear, times(2000))) == pytest.approx(expected, rel=0.1)
 
 
-def test_a_level_is_forecast_by_a_curve_that_has_its_refusals_in_it_already() -> None:
+def level_forecast(rate: float, calm: dict[str, float]) -> levels.Figures:
+    """Of a level whose requests came at such a rate."""
     bench = Bench("", [], Arrivals.POISSON, 889.0, SECONDS, 0.1)
-    scheduled = np.array(times(2000)) + bench.calm_seconds
+    scheduled = np.array(times(rate)) + bench.calm_seconds
     empty = np.zeros(len(scheduled))
     rows = Rows(scheduled, empty, empty, empty, empty.astype(np.int8), empty.astype(np.str_), {})
     watched: Any = None
-    calm = {"outside_ms_p50": 2.0, "decode_ms_p50": 0.0}
-    expected = levels.forecast(bench, MODEL, Measurement(rows, {}, watched, {}), calm)
+    return levels.forecast(bench, MODEL, Measurement(rows, {}, watched, {}), calm)
+
+
+def test_a_level_is_forecast_by_a_curve_that_has_its_refusals_in_it_already() -> None:
+    expected = level_forecast(2000, {"outside_ms_p50": 2.0, "decode_ms_p50": 0.0})
     assert expected["goodput_per_second"] == pytest.approx(32 / 0.036, rel=0.1)
 
 
 def test_a_level_is_forecast_with_what_its_images_took_to_decode_in_calm() -> None:
-    bench = Bench("", [], Arrivals.POISSON, 889.0, SECONDS, 0.1)
-    scheduled = np.array(times(400)) + bench.calm_seconds
-    empty = np.zeros(len(scheduled))
-    rows = Rows(scheduled, empty, empty, empty, empty.astype(np.int8), empty.astype(np.str_), {})
-    watched: Any = None
-    cheap_ms, dear_ms = (
-        levels.forecast(
-            bench,
-            MODEL,
-            Measurement(rows, {}, watched, {}),
-            {"outside_ms_p50": 5.0, "decode_ms_p50": decode_ms},
-        )["response_ms_p99"]
-        for decode_ms in (0.0, 4.0)
-    )
-    assert cheap_ms < 0.9 * dear_ms
+    cheap, dear = (level_forecast(400, {"outside_ms_p50": 5.0, "decode_ms_p50": ms}) for ms in (0.0, 4.0))
+    assert cheap["response_ms_p99"] < 0.9 * dear["response_ms_p99"]
 
 
 def test_a_forecast_is_summed_up_by_the_rules_of_what_is_measured() -> None:
