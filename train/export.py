@@ -93,6 +93,7 @@ def _check_possible(precision: ExportPrecision) -> None:
 
 
 def recorded_split(model: Artifact, images: Images) -> Splits:
+    """The sides of its training; raises DataError where these are not the images that the model records."""
     if images.classes != model.manifest.classes:
         raise DataError(f"the images' classes are not the model's, {', '.join(model.manifest.classes)}")
     return splits.reproduce(images, model.manifest.training)
