@@ -45,6 +45,8 @@ def flipped(indices: NDArray[np.int64], epoch: int, seed: int) -> NDArray[np.boo
 
 def random_crop(batch: Pixels, crop_px: int, pad_px: int, generator: np.random.Generator) -> Pixels:
     """A window of `crop_px` a side at a random place of each image with a reflected border."""
+    if batch.shape[1] + 2 * pad_px == crop_px:
+        return batch
     padded = np.pad(batch, ((0, 0), (pad_px, pad_px), (pad_px, pad_px), (0, 0)), mode="reflect")
     span = padded.shape[1] - crop_px + 1
     tops, lefts = generator.integers(0, span, size=(2, len(batch)))
@@ -97,20 +99,31 @@ def hue_turns(radians: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def relit(batch: Pixels, light: Photometric, generator: np.random.Generator) -> Pixels:
-    """Each image with a brightness, contrast, saturation, hue, tint and noise of its own."""
+    """Each image with a brightness, contrast, saturation, hue, tint and noise of its own.
+
+    All but the noise is one affine map of an image's colours: so one product, however much is changed.
+    """
 
     def around(bound: float, channels: int = 1) -> NDArray[np.float32]:
-        return 1 + generator.uniform(-bound, bound, (len(batch), 1, 1, channels)).astype(np.float32)
+        return 1 + generator.uniform(-bound, bound, (len(batch), 1, channels)).astype(np.float32)
 
     gain = around(light.brightness) * around(light.tint, 3)
     contrast, saturation = around(light.contrast), around(light.saturation)
     deviation = 255 * np.abs(around(light.noise) - 1)
-    turned = np.radians(light.hue_degrees) * (around(1.0) - 1).ravel()
-    pictures = np.einsum("nhwc,ndc->nhwd", batch * gain, hue_turns(turned))
-    grey = pictures.mean(axis=3, keepdims=True)
-    pictures = grey + saturation * (pictures - grey)
-    middle = grey.mean(axis=(1, 2), keepdims=True)
-    pictures = middle + contrast * (pictures - middle)
-    pictures += deviation * generator.standard_normal(pictures.shape, np.float32)
-    pixels: Pixels = np.clip(pictures + 0.5, 0, 255).astype(np.uint8)
-    return pixels
+    angles = np.float32(math.radians(light.hue_degrees)) * (around(1.0) - 1)
+    lit = hue_turns(angles.ravel()) * gain
+    grey = lit.mean(axis=1, keepdims=True)
+    colours = contrast * (grey + saturation * (lit - grey))
+    pixels = torch.from_numpy(np.ascontiguousarray(batch)).flatten(1, 2).float()
+    middle = torch.from_numpy(grey) @ pixels.mean(1)[:, :, None]
+    offset = torch.from_numpy(1 - contrast) * middle + 0.5
+    noise = _normal(pixels.shape, generator).mul_(torch.from_numpy(deviation)).add_(offset)
+    changed = torch.baddbmm(noise, pixels, torch.from_numpy(colours).transpose(1, 2))
+    made: Pixels = changed.clamp_(0, 255).byte().view(batch.shape).numpy()
+    return made
+
+
+def _normal(shape: torch.Size, generator: np.random.Generator) -> Tensor:
+    """float32, by torch, which is several times as fast at it as NumPy."""
+    seed = int(generator.integers(2**62))
+    return torch.empty(shape).normal_(generator=torch.Generator().manual_seed(seed))

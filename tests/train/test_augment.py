@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from train.augment import affine_maps, augment, cutout, flipped, hue_turns, random_crop, relit, warped
 from train.recipe import BOTTLE, CIFAR10, Photometric, Warp, at_size
@@ -95,6 +96,31 @@ def test_relit_images_keep_their_shape_and_differ_in_light() -> None:
     assert made.dtype == np.uint8
     means = made.mean(axis=(1, 2, 3)) / SMOOTH.mean(axis=(1, 2, 3))
     assert 0.6 < means.min() < 0.9 < 1.1 < means.max() < 1.4
+
+
+def test_light_and_colour_are_changed_as_if_one_after_another() -> None:
+    def around(bound: float, channels: int = 1) -> NDArray[np.float32]:
+        return 1 + generator.uniform(-bound, bound, (64, 1, channels)).astype(np.float32)[:, None]
+
+    light = BOTTLE.photometric
+    assert light is not None
+    made = relit(PIXELS, light.model_copy(update={"noise": 0.0}), np.random.default_rng(0))
+    generator = np.random.default_rng(0)
+    brighter = PIXELS * around(light.brightness) * around(light.tint, 3)
+    contrast, saturation, _ = around(light.contrast), around(light.saturation), around(light.noise)
+    turns = hue_turns(np.radians(light.hue_degrees) * (around(1.0) - 1).ravel())
+    turned = np.einsum("nhwc,ndc->nhwd", brighter, turns)
+    grey = turned.mean(axis=3, keepdims=True)
+    vivid = grey + saturation * (turned - grey)
+    middle = grey.mean(axis=(1, 2), keepdims=True)
+    expected = (middle + contrast * (vivid - middle) + 0.5).clip(0, 255).astype(int)
+    assert np.abs(made - expected).max() <= 1
+
+
+def test_noise_is_of_every_pixel_and_of_at_most_the_deviation_asked_for() -> None:
+    noisy = relit(SMOOTH // 2 + 64, DARK.model_copy(update={"noise": 0.04}), np.random.default_rng(0))
+    deviations = (noisy - (SMOOTH // 2 + 64.0)).std(axis=(1, 2, 3))
+    assert 0 < deviations.min() < 3 < 8 < deviations.max() < 11  # of 0.04 x 255 = 10.2
 
 
 def test_a_hue_turned_by_a_third_of_the_way_is_another_channel_and_grey_stays_grey() -> None:
