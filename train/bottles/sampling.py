@@ -38,7 +38,7 @@ _UNKNOWN_SHARES = (0.35, 0.37, 0.13, 0.15)
 _SKINS: tuple[Colour, ...] = ((0.58, 0.31, 0.21), (0.47, 0.24, 0.15), (0.28, 0.13, 0.07), (0.11, 0.05, 0.03))
 
 
-def scene(which: Set, seed: int, index: int, short_side_px: int = 112) -> Scene:
+def scene(which: Set, seed: int, index: int, short_side_px: int = 144) -> Scene:
     """Scene `index` of a set; the labels take turns. Lengths as in `parameters`."""
     number, distribution = SETS[which]
     rng = np.random.default_rng([number, seed, index])

@@ -59,7 +59,7 @@ def _sensor(mitsuba: Any, scene: Scene, samples: int) -> Material:
             "rfilter": {"type": "tent"},
             "pixel_format": "rgb",
         },
-        "sampler": {"type": "independent", "sample_count": samples},
+        "sampler": {"type": "multijitter", "sample_count": samples},
     }
 
 
