@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, NamedTuple, Protocol
 
+from batching.errors import BatcherClosed
 from batching.lane import ClosedBatch, Lane
 from batching.policy import CloseReason
 from batching.schedule import DeviceSchedule, Running
@@ -61,6 +62,7 @@ class Device:
 
     def __init__(self, name: str = "cpu") -> None:
         self.schedule: DeviceSchedule[Any] = DeviceSchedule()
+        self._name, self._closed = name, False
         self._owners: dict[Lane[Any], LaneOwner] = {}
         self._busy: dict[int, float] = {}  # by thread, since when
         self._ended_at = -inf  # of the last job
@@ -101,7 +103,12 @@ class Device:
             loop.call_soon(self._dispatch, loop)
 
     async def measure(self, work: Work) -> float:
-        """Seconds that ``work`` takes in an engine thread, between batches. Raises what it raises."""
+        """Seconds that ``work`` takes in an engine thread, between batches.
+
+        Raises what it raises, and BatcherClosed when there is no thread left to run it.
+        """
+        if self._closed:
+            raise BatcherClosed(self._name)
         loop = asyncio.get_running_loop()
         measured: asyncio.Future[Any] = loop.create_future()
 
@@ -125,6 +132,7 @@ class Device:
 
     def close(self) -> None:
         """Close every lane and end the threads; does not wait for a batch that is still running."""
+        self._closed = True
         for lane in self._owners:
             lane.draining = True
         if self._timer is not None:

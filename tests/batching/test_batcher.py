@@ -539,6 +539,8 @@ class TestClosing:
         device.close()
         with pytest.raises(BatcherClosed):
             await batcher.submit(2)
+        with pytest.raises(BatcherClosed):
+            await device.measure(lambda: None)
         assert "device-closing" not in [thread.name for thread in threading.enumerate()]
 
 
