@@ -10,15 +10,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image
 
-from models import artifact
+from models import artifact, loader
 from models.artifact import Artifact
 from models.catalog import locate
+from models.engines.choice import Wish
 from models.engines.protocol import Engine, Logits
 from models.engines.torch_engine import TorchEngine
 from models.manifest import Calibration
@@ -31,6 +32,7 @@ from train.sheet import Tile, contact_sheet
 from train.sources import open_source
 from train.splits import Indices
 
+Precision = Literal["fp32", "bf16", "int8"]
 BATCH = 64
 ALL = "all images"
 
@@ -51,12 +53,18 @@ def main(arguments: Sequence[str]) -> None:
         "--data", type=Path, required=True, help="folder or zip by class; its test side if any"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16", "int8"),
+        default="fp32",
+        help="fp32: the stored weights (default); int8, bf16: the export that is served",
+    )
     parser.add_argument("--all-are", metavar="CLASS", help="of every image, whatever its folder says")
     parser.add_argument("--mistakes", type=Path, metavar="FILE.png", help="draw every wrong answer there")
     add_cache(parser)
     given = parser.parse_args(arguments)
     model = find_artifact(given.model, given.models_dir)
-    figures = evaluate(model, given.data, given.cache, given.all_are, given.mistakes)
+    figures = evaluate(model, given.data, given.cache, given.precision, given.all_are, given.mistakes)
     if figures["measured"] == ALL:
         warn_of_flattery(model)
     if given.json:
@@ -86,26 +94,30 @@ def evaluate(
     model: Artifact,
     source_path: Path,
     cache: Path,
+    precision: Precision = "fp32",
     all_are: str | None = None,
     sheet_path: Path | None = None,
 ) -> dict[str, Any]:
     """Figures of `model` on the test side of `source_path`; `measured` says what that was.
 
     Without a test folder that is the test side which the model's own training drew from the same images;
-    of other images without sides, ALL. `all_are` is the class of every image, whatever its folder says;
-    every mistake is drawn to `sheet_path`. Raises DataError for a class that is not one of the model's.
+    of other images without sides, ALL. `precision` is that of the stored weights, or of an export, which has
+    a calibration of its own. `all_are` is the class of every image, whatever its folder says;
+    every mistake is drawn to `sheet_path`. Raises DataError for a class that is not one of the model's,
+    BadArtifact or EngineUnavailable for a precision that it does not have, or not here.
     """
     images, rejected = data.load(open_source(source_path), model.manifest.preprocessing, cache)
     data.warn_of(rejected)
     measured, images = _test_side(model, images)
     if all_are is not None:
         images = replace(images, classes=(all_are,), labels=np.zeros_like(images.labels))
-    answers, calibration = answer(model, in_classes_of(model, images)), model.manifest.calibration
+    engine, calibration = _engine_of(model, precision)
+    answers = run(engine, in_classes_of(model, images))
     if sheet_path:
         contact_sheet(mistakes(answers, calibration)).save(sheet_path, "PNG")
     name = f"{model.manifest.name}/{model.manifest.version}"
     figures = summary(answers, calibration) | separation(answers, calibration)
-    return {"model": name, "measured": measured, **figures, "rejected": len(rejected)}
+    return {"model": name, "engine": engine.name, "measured": measured, **figures, "rejected": len(rejected)}
 
 
 def separation(answers: Answers, calibration: Calibration) -> dict[str, Any]:
@@ -138,7 +150,18 @@ def mistakes(answers: Answers, calibration: Calibration) -> list[Tile]:
 
 def answer(model: Artifact, images: Images) -> Answers:
     """The stored weights' answers, in fp32."""
-    return run(TorchEngine(model, threads=torch.get_num_threads()), images)
+    return run(_stored(model), images)
+
+
+def _stored(model: Artifact) -> Engine:
+    return TorchEngine(model, threads=torch.get_num_threads())
+
+
+def _engine_of(model: Artifact, precision: Precision) -> tuple[Engine, Calibration]:
+    if precision == "fp32":
+        return _stored(model), model.manifest.calibration
+    served = loader.load(model.directory, Wish(precision=precision), torch.get_num_threads())
+    return served.engine, served.calibration
 
 
 def run(engine: Engine, images: Images) -> Answers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import sys
 from importlib.util import find_spec
@@ -107,6 +108,30 @@ def test_an_export_has_a_calibration_of_its_own(exported: Path) -> None:
     assert export.calibration.temperature != manifest.calibration.temperature
     assert export.metrics["validation"]["precision"] >= 0.98
     assert loader.load(exported, INT8).calibration == export.calibration
+
+
+def evaluated(model: Path, images: Path, precision: str) -> int:
+    flags = ["--json", "--precision", precision, "--cache", str(model.parent.parent / "cache")]
+    return main(["evaluate", "--model", str(model), "--data", str(images), *flags])
+
+
+@needs_int8
+def test_evaluate_measures_an_export_with_its_own_calibration(
+    exported: Path, sided_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluated(exported, sided_folder, "int8") == 0
+    found, stated = json.loads(capsys.readouterr().out), dict(only_export(exported).metrics["test"])
+    assert found["engine"] == "openvino cpu int8"
+    assert found.pop("per_class_accuracy") == stated.pop("per_class_accuracy")
+    assert {key: found[key] for key in stated} == pytest.approx(stated, rel=1e-4, abs=1e-5)
+
+
+def test_evaluate_says_in_one_line_that_there_is_no_such_export(
+    recorded: Path, sided_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluated(recorded, sided_folder, "bf16") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
 
 
 @pytest.fixture
