@@ -235,7 +235,8 @@ FINETUNE = SCRATCH.but(
 )
 
 # Open, closed or cannot tell, from rendered bottles (`python -m train bottles`). A small network under Muon,
-# ahead of SGD by twenty points after six epochs (train/LOG.md, entry 10).
+# ahead of SGD by twenty points after six epochs (train/LOG.md, entry 10), on images large enough that a mouth
+# is 19 pixels wide (entry 16).
 # - The manifest of the renders says where the mouths are. So an image may be warped far, as long as its mouth
 #   stays in; where it leaves, the answer is `unknown`; and what is not the mouth may be covered. At the end
 #   little is done to it, as to the images that will be asked about (entry 13).
@@ -246,8 +247,8 @@ FINETUNE = SCRATCH.but(
 _LITTLE = Warp(rotation_degrees=8, shift_fraction=0.03, shear_degrees=4, zoom_fraction=0.06)
 BOTTLE = SCRATCH.but(
     name="bottle",
-    network=Sequential(stages=((16,), (32,), (64,), (96, 96), (128, 128)), dense=64, stem="5x5"),
-    size_px=112,
+    network=Sequential(stages=((16,), (32,), (64,), (96, 96), (192, 192)), dense=64, stem="5x5"),
+    size_px=144,
     epochs=75,
     batch_size=64,
     optimiser="muon",
@@ -258,7 +259,7 @@ BOTTLE = SCRATCH.but(
     label_smoothing=0.0,
     pad_px=0,
     cutout_px=0,
-    phases=(Phase(from_fraction=0, crop_px=112),),
+    phases=(Phase(from_fraction=0, crop_px=144),),
     warp=_LITTLE,
     regions=RegionRule(
         kept=Warp(
