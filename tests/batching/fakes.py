@@ -4,7 +4,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from threading import Semaphore
+from threading import Condition
 
 from batching import Observer
 
@@ -14,20 +14,23 @@ def double(items: Sequence[int]) -> list[int]:
 
 
 class HeldModel:
-    """Doubles numbers, each batch only when it is let go; raises what it is told to."""
+    """Doubles numbers, each batch when it is let go, in the order they came; raises what it is told to."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.failure: BaseException | None = None
         self._loop = asyncio.get_running_loop()
         self._begun = asyncio.Semaphore(0)
-        self._gate = Semaphore(0)
+        self._gate = Condition()
+        self._let_go = 0
 
     def __call__(self, items: Sequence[int]) -> list[int]:
-        self.batches.append(list(items))
-        self._loop.call_soon_threadsafe(self._begun.release)
-        if not self._gate.acquire(timeout=60):
-            raise TimeoutError("the test never let this batch go")
+        with self._gate:
+            self.batches.append(list(items))
+            number = len(self.batches)
+            self._loop.call_soon_threadsafe(self._begun.release)
+            if not self._gate.wait_for(lambda: self._let_go >= number, timeout=60):
+                raise TimeoutError("the test never let this batch go")
         if self.failure is not None:
             raise self.failure
         return double(items)
@@ -37,7 +40,9 @@ class HeldModel:
         await self._begun.acquire()
 
     def let_go(self, batches: int = 1) -> None:
-        self._gate.release(batches)
+        with self._gate:
+            self._let_go += batches
+            self._gate.notify_all()
 
 
 class Recorder(Observer):
