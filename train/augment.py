@@ -45,7 +45,7 @@ def flipped(indices: NDArray[np.int64], epoch: int, seed: int) -> NDArray[np.boo
 
 def random_crop(batch: Pixels, crop_px: int, pad_px: int, generator: np.random.Generator) -> Pixels:
     """A window of `crop_px` a side at a random place of each image with a reflected border."""
-    if batch.shape[1] + 2 * pad_px == crop_px:
+    if pad_px == 0 and batch.shape[1] == crop_px:
         return batch
     padded = np.pad(batch, ((0, 0), (pad_px, pad_px), (pad_px, pad_px), (0, 0)), mode="reflect")
     span = padded.shape[1] - crop_px + 1

@@ -106,12 +106,12 @@ def evaluate(
     every mistake is drawn to `sheet_path`. Raises DataError for a class that is not one of the model's,
     BadArtifact or EngineUnavailable for a precision that it does not have, or not here.
     """
+    engine, calibration = _engine_of(model, precision)
     images, rejected = data.load(open_source(source_path), model.manifest.preprocessing, cache)
     data.warn_of(rejected)
     measured, images = _test_side(model, images)
     if all_are is not None:
         images = replace(images, classes=(all_are,), labels=np.zeros_like(images.labels))
-    engine, calibration = _engine_of(model, precision)
     answers = run(engine, in_classes_of(model, images))
     if sheet_path:
         contact_sheet(mistakes(answers, calibration)).save(sheet_path, "PNG")

@@ -236,7 +236,7 @@ FINETUNE = SCRATCH.but(
 
 # Open, closed or cannot tell, from rendered bottles (`python -m train bottles`). A small network under Muon,
 # ahead of SGD by twenty points after six epochs (train/LOG.md, entry 10), on images large enough that a mouth
-# is 19 pixels wide (entry 16).
+# is at least 19 pixels wide (entry 16).
 # - The manifest of the renders says where the mouths are. So an image may be warped far, as long as its mouth
 #   stays in; where it leaves, the answer is `unknown`; and what is not the mouth may be covered. At the end
 #   little is done to it, as to the images that will be asked about (entry 13).

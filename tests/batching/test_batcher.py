@@ -540,7 +540,7 @@ class TestClosing:
         with pytest.raises(BatcherClosed):
             await batcher.submit(2)
         with pytest.raises(BatcherClosed):
-            await device.measure(lambda: None)
+            await asyncio.wait_for(device.measure(lambda: None), 10)
         assert "device-closing" not in [thread.name for thread in threading.enumerate()]
 
 

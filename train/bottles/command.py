@@ -37,7 +37,12 @@ def _render(arguments: Sequence[str]) -> None:
     parser.add_argument("--set", dest="which", choices=tuple(SETS), default="train")
     parser.add_argument("--processes", type=_positive, default=os.cpu_count() or 1)
     parser.add_argument("--short-side", type=_positive, default=144, help="pixels (default 144)")
-    parser.add_argument("--samples", type=_positive, default=16, help="paths a pixel (default 16)")
+    parser.add_argument(
+        "--samples",
+        type=_positive,
+        default=16,
+        help="paths a pixel, rounded up to a grid of them (default 16)",
+    )
     given = parser.parse_args(arguments)
     job = Job(given.which, given.seed, given.short_side, given.samples)
     try:

@@ -13,6 +13,7 @@ from train.bottles.sampling import Set
 from train.errors import DataError
 
 FILE = "manifest.jsonl"
+SAMPLER = "multijitter"  # Kensler 2013; stratified, so less noise than as many independent paths
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Job:
     seed: int
     short_side_px: int
     samples: int
+    sampler: str = SAMPLER
 
 
 def row(job: Job, index: int, file: str, scene: Scene) -> dict[str, Any]:

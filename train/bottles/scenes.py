@@ -11,6 +11,7 @@ import numpy as np
 from train.bottles import camera as view
 from train.bottles import geometry, hands, surroundings, textures, things
 from train.bottles.geometry import Surface, moved
+from train.bottles.manifest import SAMPLER
 from train.bottles.parameters import Bottle, Cap, Colour, PaperLabel, Scene, Thing
 from train.bottles.placing import mouth_z_cm
 from train.bottles.textures import Picture
@@ -59,7 +60,7 @@ def _sensor(mitsuba: Any, scene: Scene, samples: int) -> Material:
             "rfilter": {"type": "tent"},
             "pixel_format": "rgb",
         },
-        "sampler": {"type": "multijitter", "sample_count": samples},
+        "sampler": {"type": SAMPLER, "sample_count": samples},
     }
 
 
