@@ -10,10 +10,10 @@ from typing import Any
 from train.bottles import placing
 from train.bottles.parameters import Scene
 from train.bottles.sampling import Set
+from train.bottles.scenes import SAMPLER
 from train.errors import DataError
 
 FILE = "manifest.jsonl"
-SAMPLER = "multijitter"  # Kensler 2013; stratified, so less noise than as many independent paths
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import numpy as np
 from train.bottles import camera as view
 from train.bottles import geometry, hands, surroundings, textures, things
 from train.bottles.geometry import Surface, moved
-from train.bottles.manifest import SAMPLER
 from train.bottles.parameters import Bottle, Cap, Colour, PaperLabel, Scene, Thing
 from train.bottles.placing import mouth_z_cm
 from train.bottles.textures import Picture
 
+SAMPLER = "multijitter"  # Kensler 2013; stratified, so less noise than as many independent paths
 MAX_DEPTH = 12  # of a path: two walls, the drink, and back
 _GLASS, _DRINK, _AIR = 1.52, 1.34, 1.0
 
